@@ -1,0 +1,65 @@
+//! The flat order of a model's parameters.
+
+use serde::{Deserialize, Serialize};
+
+/// One named tensor inside the flat parameter vector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorLayout {
+    /// Name, such as `0.weight`.
+    pub name: String,
+    /// Shape in row-major order; the first dimension is the output row.
+    pub shape: Vec<usize>,
+}
+
+impl TensorLayout {
+    /// Number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether the tensor has no entries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Length of one output row: all dimensions but the first.
+    #[must_use]
+    pub fn row_len(&self) -> usize {
+        self.shape.iter().skip(1).product()
+    }
+}
+
+/// Tensors in flat order, each following the one before without a gap. Mask,
+/// importance, clipping, noise and wire all speak this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Layout {
+    /// The tensors, in flat order.
+    pub tensors: Vec<TensorLayout>,
+}
+
+impl Layout {
+    /// Number d of parameters.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tensors.iter().map(TensorLayout::len).sum()
+    }
+
+    /// Whether there is no parameter at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Each tensor with the range of flat indices it takes.
+    pub fn ranges(&self) -> impl Iterator<Item = (&TensorLayout, std::ops::Range<usize>)> {
+        self.tensors.iter().scan(0, |offset, tensor| {
+            let start = *offset;
+            *offset += tensor.len();
+            Some((tensor, start..*offset))
+        })
+    }
+}

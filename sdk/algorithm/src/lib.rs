@@ -1,0 +1,6 @@
+//! AdaDPIGU on flat vectors.
+#![forbid(unsafe_code)]
+
+mod layout;
+
+pub use layout::{Layout, TensorLayout};

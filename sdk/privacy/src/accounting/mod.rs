@@ -1,0 +1,1 @@
+//! Accountants: from events to (epsilon, delta).

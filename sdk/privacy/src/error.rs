@@ -1,0 +1,117 @@
+//! What can go wrong in the privacy core, grouped by who is to blame.
+
+/// An error of the privacy core.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Caller: a number outside its range.
+    #[error("{name} is {value}, expected {expected}")]
+    Parameter {
+        /// Name of the parameter.
+        name: &'static str,
+        /// The refused value.
+        value: f64,
+        /// The accepted range, in words.
+        expected: &'static str,
+    },
+    /// Caller: no noise multiplier up to `largest` meets the target.
+    #[error(
+        "epsilon {epsilon} at delta {delta} cannot be met over {steps} steps: even a noise \
+         multiplier of {largest} is not enough; ask for fewer steps, a lower sampling rate, \
+         or a larger epsilon"
+    )]
+    Unreachable {
+        /// Epsilon that was asked for.
+        epsilon: f64,
+        /// Delta that was asked for.
+        delta: f64,
+        /// Steps over all phases.
+        steps: u64,
+        /// Largest noise multiplier that was tried.
+        largest: f64,
+    },
+    /// Caller: two things that must have the same length do not.
+    #[error("{what} has {found} entries, expected {expected}")]
+    Length {
+        /// What was measured.
+        what: &'static str,
+        /// Length found.
+        found: usize,
+        /// Length needed.
+        expected: usize,
+    },
+    /// Budget: the device's own policy refuses a plan or a charge.
+    #[error("the device's policy refuses {what}: {found} against a limit of {limit}; {advice}")]
+    Policy {
+        /// What was refused.
+        what: &'static str,
+        /// The value the task asks for.
+        found: f64,
+        /// The value the policy allows.
+        limit: f64,
+        /// What can be done about it.
+        advice: &'static str,
+    },
+    /// Budget: the round was charged and its release already recorded.
+    #[error("task {task} round {round} was already released; only the recorded bytes may be sent")]
+    AlreadyReleased {
+        /// Task of the charge.
+        task: String,
+        /// Round of the charge.
+        round: u64,
+    },
+    /// Budget: a release is recorded for a round that was never charged.
+    #[error("task {task} round {round} has no charge; a release needs one before it")]
+    NotCharged {
+        /// Task of the release.
+        task: String,
+        /// Round of the release.
+        round: u64,
+    },
+    /// Peer: the same task came back with other privacy parameters.
+    #[error(
+        "task {task} changed its privacy plan ({known} was accepted, {offered} is offered); \
+         a task's privacy parameters are immutable"
+    )]
+    PlanChanged {
+        /// Task whose plan differs.
+        task: String,
+        /// Digest that was accepted first.
+        known: String,
+        /// Digest offered now.
+        offered: String,
+    },
+    /// Environment: the ledger could not be written or read.
+    #[error("the privacy ledger cannot be used: {reason}; nothing is released without it")]
+    Ledger {
+        /// What the store or the parser said.
+        reason: String,
+    },
+    /// Environment: the operating system gave no randomness.
+    #[error("the operating system's random generator failed; nothing is released without it")]
+    Randomness,
+}
+
+impl Error {
+    /// Stable identifier, for logs and for the C interface.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Parameter { .. } => "privacy/parameter",
+            Self::Unreachable { .. } => "privacy/unreachable",
+            Self::Length { .. } => "privacy/length",
+            Self::Policy { .. } => "privacy/policy",
+            Self::AlreadyReleased { .. } => "privacy/already-released",
+            Self::NotCharged { .. } => "privacy/not-charged",
+            Self::PlanChanged { .. } => "privacy/plan-changed",
+            Self::Ledger { .. } => "privacy/ledger",
+            Self::Randomness => "privacy/randomness",
+        }
+    }
+
+    /// Whether the same call may succeed later without any change.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Randomness)
+    }
+}
