@@ -7,8 +7,20 @@
 pub mod accounting;
 mod error;
 mod event;
+mod lattice;
+mod ledger;
+mod noise;
 mod params;
+mod plan;
+mod policy;
+mod release;
 
 pub use error::Error;
 pub use event::{Adjacency, Composition, Event, Mechanism};
+pub use lattice::{Clipped, ClippedSum, Lattice, PerExample, ResolutionBits};
+pub use ledger::{Ledger, LedgerStore, Permit, Record};
+pub use noise::NoiseSeed;
 pub use params::{ClipNorm, Delta, Epsilon, NoiseMultiplier, SamplingRate};
+pub use plan::{PrivacyPhase, PrivacyPlan, TrustModel};
+pub use policy::Policy;
+pub use release::{Noise, Released};

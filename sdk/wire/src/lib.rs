@@ -1,1 +1,25 @@
-//! placeholder
+//! What AdaFed's devices and servers say to each other: messages and their one codec,
+//! masks and sparse updates, names by content, and signed requests.
+#![forbid(unsafe_code)]
+
+mod codec;
+mod error;
+mod ids;
+mod message;
+mod packed;
+pub mod path;
+mod plan;
+mod signature;
+
+pub use codec::{LARGEST, MEDIA_TYPE, Message, VERSION, decode, encode};
+pub use error::Error;
+pub use ids::{DeviceId, Digest, TaskId};
+pub use message::{
+    Assignment, CheckinRequest, CheckinResponse, EnrolRequest, EnrolResponse, MaskMessage,
+    ModelMessage, Receipt, ScaleMessage, Update,
+};
+pub use packed::PackedIntegers;
+pub use plan::{MOST_PARAMETERS, RoundPlan, TaskPlan};
+pub use signature::{
+    DEVICE_HEADER, DeviceKey, SIGNATURE_HEADER, SignedParts, TIME_HEADER, verify,
+};

@@ -1,0 +1,279 @@
+//! The device's privacy ledger: append-only, chained by hashes, charged before a release.
+//!
+//! The ledger is the device's own memory of what it gave away. Its records outlive
+//! models, tasks and crashes; its store is injected, so that this crate does no I/O.
+
+use std::collections::BTreeMap;
+
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
+use crate::accounting::{self, EpsilonBound};
+use crate::plan::PrivacyPlan;
+use crate::policy::Policy;
+use crate::{Composition, Delta, Error, Event};
+
+/// Where records are kept.
+pub trait LedgerStore {
+    /// Appends one record and returns only when it would survive a power cut.
+    ///
+    /// # Errors
+    /// The reason in words; the record then counts as not written, and nothing leaves.
+    fn append(&mut self, line: &str) -> Result<(), String>;
+
+    /// All records, one a line, each ended by a newline.
+    ///
+    /// # Errors
+    /// The reason in words. A store that does not exist yet is empty, not an error.
+    fn read(&mut self) -> Result<String, String>;
+
+    /// Cuts the store to its first `bytes` bytes: drops a record that a crash cut short
+    /// and that therefore was never acknowledged.
+    ///
+    /// # Errors
+    /// The reason in words.
+    fn truncate(&mut self, bytes: u64) -> Result<(), String>;
+}
+
+/// One thing the ledger remembers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Record {
+    /// The device agreed to a task's privacy plan, within its policy.
+    Accepted {
+        /// Task.
+        task: String,
+        /// Digest of the plan, hexadecimal.
+        digest: String,
+        /// The plan.
+        plan: PrivacyPlan,
+    },
+    /// A round's event was charged; from here on it counts, released or not.
+    Charged {
+        /// Task.
+        task: String,
+        /// Round.
+        round: u64,
+        /// What was charged.
+        event: Event,
+    },
+    /// The bytes of a round's release, recorded before they leave.
+    Released {
+        /// Task.
+        task: String,
+        /// Round.
+        round: u64,
+        /// Digest of the bytes, hexadecimal.
+        content: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    previous: String,
+    hash: String,
+    record: Record,
+}
+
+/// Proof that a round was charged: what a noise mechanism needs before it may release.
+#[derive(Debug)]
+pub struct Permit {
+    task: String,
+    round: u64,
+    event: Event,
+}
+
+impl Permit {
+    /// Round of the charge.
+    #[must_use]
+    pub const fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// The event of one of the charged steps.
+    pub(crate) fn covers(&self, step: u32) -> Result<Event, Error> {
+        if u64::from(step) < self.event.count {
+            return Ok(Event { count: 1, ..self.event });
+        }
+        Err(Error::NotCharged { task: self.task.clone(), round: self.round })
+    }
+}
+
+#[derive(Debug)]
+struct TaskAccount {
+    digest: String,
+    plan: PrivacyPlan,
+    charged: BTreeMap<u64, Event>,
+    released: BTreeMap<u64, String>,
+}
+
+/// The ledger of one device.
+#[derive(Debug)]
+pub struct Ledger<S> {
+    store: S,
+    policy: Policy,
+    last_hash: String,
+    tasks: BTreeMap<String, TaskAccount>,
+}
+
+impl<S: LedgerStore> Ledger<S> {
+    /// Reads a store back, checking every hash.
+    ///
+    /// # Errors
+    /// [`Error::Ledger`] when the store cannot be read or a record in it was changed.
+    /// A last line cut short by a crash is dropped: it was never acknowledged.
+    pub fn open(mut store: S, policy: Policy) -> Result<Self, Error> {
+        let text = store.read().map_err(ledger_error)?;
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        if whole < text.len() {
+            store.truncate(whole as u64).map_err(ledger_error)?;
+        }
+        let mut ledger = Self { store, policy, last_hash: String::new(), tasks: BTreeMap::new() };
+        for (index, line) in text[..whole].lines().enumerate() {
+            ledger.replay(line).map_err(|reason| {
+                ledger_error(format!("record {} is damaged: {reason}", index + 1))
+            })?;
+        }
+        Ok(ledger)
+    }
+
+    fn replay(&mut self, text: &str) -> Result<(), String> {
+        let line: Line = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        if line.previous != self.last_hash || line.hash != chain(&line.previous, &line.record)? {
+            return Err("its hash does not follow from the records before it".into());
+        }
+        self.last_hash = line.hash;
+        self.apply(line.record)
+    }
+
+    fn apply(&mut self, record: Record) -> Result<(), String> {
+        let unknown = |task: &str| format!("task {task} was never accepted");
+        match record {
+            Record::Accepted { task, digest, plan } => {
+                let (charged, released) = (BTreeMap::new(), BTreeMap::new());
+                self.tasks.insert(task, TaskAccount { digest, plan, charged, released });
+            }
+            Record::Charged { task, round, event } => {
+                let account = self.tasks.get_mut(&task).ok_or_else(|| unknown(&task))?;
+                account.charged.insert(round, event);
+            }
+            Record::Released { task, round, content } => {
+                let account = self.tasks.get_mut(&task).ok_or_else(|| unknown(&task))?;
+                account.released.insert(round, content);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, record: Record) -> Result<(), Error> {
+        let hash = chain(&self.last_hash, &record).map_err(ledger_error)?;
+        let line = Line { previous: self.last_hash.clone(), hash: hash.clone(), record };
+        let text = serde_json::to_string(&line).map_err(|e| ledger_error(e.to_string()))?;
+        self.store.append(&(text + "\n")).map_err(ledger_error)?;
+        self.last_hash = hash;
+        self.apply(line.record).map_err(ledger_error)
+    }
+
+    /// Agrees to a task's plan, once; later calls only compare digests.
+    ///
+    /// # Errors
+    /// [`Error::Policy`] when the plan as a whole goes beyond the device's policy,
+    /// [`Error::PlanChanged`] when the task came with another plan before,
+    /// [`Error::Parameter`] when the plan contradicts itself.
+    pub fn accept(&mut self, task: &str, digest: &str, plan: &PrivacyPlan) -> Result<(), Error> {
+        if let Some(account) = self.tasks.get(task) {
+            if account.digest == digest {
+                return Ok(());
+            }
+            let (known, offered) = (account.digest.clone(), digest.to_owned());
+            return Err(Error::PlanChanged { task: task.to_owned(), known, offered });
+        }
+        plan.check()?;
+        self.policy.admit(task, plan, &self.committed())?;
+        self.write(Record::Accepted { task: task.into(), digest: digest.into(), plan: *plan })
+    }
+
+    /// Everything that accepted plans allow in total, released yet or not.
+    fn committed(&self) -> Composition {
+        let mut all = Composition::new();
+        self.tasks.values().for_each(|account| all.extend(&account.plan.composition()));
+        all
+    }
+
+    /// Charges one round and returns the permit for its release.
+    ///
+    /// A round that was charged but not released, as after a crash, is not charged again.
+    ///
+    /// # Guarantee
+    /// When this returns, the charge is durable.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyReleased`] when the round's bytes are already recorded;
+    /// [`Error::NotCharged`] for a task never accepted or a round outside its plan.
+    pub fn charge(&mut self, task: &str, round: u64) -> Result<Permit, Error> {
+        let not_charged = || Error::NotCharged { task: task.to_owned(), round };
+        let account = self.tasks.get(task).ok_or_else(not_charged)?;
+        if account.released.contains_key(&round) {
+            return Err(Error::AlreadyReleased { task: task.to_owned(), round });
+        }
+        let event = account.plan.round_event(round).ok_or_else(not_charged)?;
+        if !account.charged.contains_key(&round) {
+            self.write(Record::Charged { task: task.into(), round, event })?;
+        }
+        Ok(Permit { task: task.to_owned(), round, event })
+    }
+
+    /// Records the bytes of a release, before they leave. Consumes the permit.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyReleased`] when other bytes were recorded for the round.
+    pub fn record_release(&mut self, permit: Permit, content: &str) -> Result<(), Error> {
+        let Permit { task, round, .. } = permit;
+        match self.released(&task, round) {
+            Some(known) if known == content => Ok(()),
+            Some(_) => Err(Error::AlreadyReleased { task, round }),
+            None => self.write(Record::Released { task, round, content: content.to_owned() }),
+        }
+    }
+
+    /// Digest of the bytes recorded for a round, if any.
+    #[must_use]
+    pub fn released(&self, task: &str, round: u64) -> Option<&str> {
+        self.tasks.get(task)?.released.get(&round).map(String::as_str)
+    }
+
+    /// Rounds charged under a task, ascending.
+    pub fn charged_rounds(&self, task: &str) -> impl Iterator<Item = u64> + '_ {
+        self.tasks.get(task).into_iter().flat_map(|account| account.charged.keys().copied())
+    }
+
+    /// What was charged under a task.
+    #[must_use]
+    pub fn composition(&self, task: &str) -> Composition {
+        let account = self.tasks.get(task);
+        account.into_iter().flat_map(|a| a.charged.values().copied()).collect()
+    }
+
+    /// Epsilon of what was charged under a task so far.
+    #[must_use]
+    pub fn epsilon(&self, task: &str, delta: Delta) -> EpsilonBound {
+        accounting::epsilon(&self.composition(task), delta)
+    }
+
+    /// The owner's limits.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}
+
+fn chain(previous: &str, record: &Record) -> Result<String, String> {
+    let body = serde_json::to_string(record).map_err(|e| e.to_string())?;
+    Ok(hex::encode(digest(&SHA256, format!("{previous}\n{body}").as_bytes())))
+}
+
+fn ledger_error(reason: String) -> Error {
+    Error::Ledger { reason }
+}

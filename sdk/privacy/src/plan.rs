@@ -1,0 +1,160 @@
+//! The privacy plan of a task: every number that a guarantee rests on, immutable, and
+//! the one place that builds sampler, lattice, noise and event together.
+
+use serde::{Deserialize, Serialize};
+
+use crate::lattice::{Lattice, ResolutionBits};
+use crate::{
+    Adjacency, ClipNorm, Composition, Delta, Error, Event, NoiseMultiplier, SamplingRate,
+    accounting,
+};
+
+/// Against whom the releases are private.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TrustModel {
+    /// Every upload is private by itself, against the server and everybody behind it.
+    Local,
+}
+
+/// Rounds that share one noise multiplier.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivacyPhase {
+    /// Number of rounds.
+    pub rounds: u64,
+    /// Noise multiplier sigma of every local step in them.
+    pub noise_multiplier: NoiseMultiplier,
+}
+
+/// Privacy parameters of a task. A device stores their digest: they never change.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivacyPlan {
+    /// Against whom.
+    pub trust: TrustModel,
+    /// Neighbouring relation; the unit is one example.
+    pub adjacency: Adjacency,
+    /// Poisson sampling rate q of each local step.
+    pub rate: SamplingRate,
+    /// Nominal number of examples on a device: a public constant, the same for all.
+    /// The true number is private and is never divided by.
+    pub nominal_examples: u32,
+    /// L2 clip norm C in the standardised space.
+    pub clip: ClipNorm,
+    /// Grid steps in C, as a power of two.
+    pub resolution_bits: ResolutionBits,
+    /// Delta at which epsilon is stated.
+    pub delta: Delta,
+    /// Local steps E of a round, each of them one mechanism use.
+    pub local_steps: u32,
+    /// Rounds in which every coordinate is active and importance is learned.
+    pub warmup: PrivacyPhase,
+    /// Rounds under the mask.
+    pub main: PrivacyPhase,
+}
+
+impl PrivacyPlan {
+    /// Checks what single fields cannot.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] names the first field that makes the plan meaningless.
+    pub fn check(&self) -> Result<(), Error> {
+        let parameter = |name, value, expected| Err(Error::Parameter { name, value, expected });
+        if self.rate.value() <= 0.0 {
+            return parameter("sampling rate", self.rate.value(), "a number in (0, 1]");
+        }
+        if self.nominal_examples == 0 {
+            return parameter("nominal examples", 0.0, "at least 1");
+        }
+        if self.local_steps == 0 {
+            return parameter("local steps", 0.0, "at least 1");
+        }
+        if self.delta.value() <= 0.0 || self.delta.value() >= 1.0 {
+            return parameter("delta", self.delta.value(), "a number in (0, 1)");
+        }
+        if self.rounds() == 0 {
+            return parameter("rounds", 0.0, "at least 1");
+        }
+        let least = self.least_noise_multiplier().value();
+        if least <= 0.0 {
+            return parameter("noise multiplier", least, "a number > 0: no release without noise");
+        }
+        Ok(())
+    }
+
+    /// Rounds of both phases.
+    #[must_use]
+    pub const fn rounds(&self) -> u64 {
+        self.warmup.rounds.saturating_add(self.main.rounds)
+    }
+
+    /// Expected batch size L = q * nominal examples: the only divisor ever used.
+    #[must_use]
+    pub fn expected_batch(&self) -> f64 {
+        self.rate.value() * f64::from(self.nominal_examples)
+    }
+
+    /// The smaller noise multiplier of the phases that have rounds.
+    #[must_use]
+    pub fn least_noise_multiplier(&self) -> NoiseMultiplier {
+        let phases = [self.warmup, self.main].into_iter().filter(|p| p.rounds > 0);
+        let sigma = phases.map(|p| p.noise_multiplier.value()).fold(f64::INFINITY, f64::min);
+        NoiseMultiplier::new(sigma).unwrap_or(self.main.noise_multiplier)
+    }
+
+    /// Whether `round` learns importance.
+    #[must_use]
+    pub const fn is_warmup(&self, round: u64) -> bool {
+        round < self.warmup.rounds
+    }
+
+    /// Noise multiplier of `round`.
+    #[must_use]
+    pub const fn noise_multiplier(&self, round: u64) -> NoiseMultiplier {
+        if self.is_warmup(round) {
+            self.warmup.noise_multiplier
+        } else {
+            self.main.noise_multiplier
+        }
+    }
+
+    /// What a device that takes part in `round` is charged; `None` after the last round.
+    #[must_use]
+    pub fn round_event(&self, round: u64) -> Option<Event> {
+        let count = u64::from(self.local_steps);
+        let event = Event::poisson_gaussian(self.rate, self.noise_multiplier(round), count);
+        (round < self.rounds()).then_some(event)
+    }
+
+    /// Everything a device releases that takes part in every round.
+    #[must_use]
+    pub fn composition(&self) -> Composition {
+        let phase = |p: PrivacyPhase| {
+            let count = p.rounds.saturating_mul(u64::from(self.local_steps));
+            Event::poisson_gaussian(self.rate, p.noise_multiplier, count)
+        };
+        [phase(self.warmup), phase(self.main)].into_iter().collect()
+    }
+
+    /// Epsilon, at the plan's delta, of taking part in every round.
+    #[must_use]
+    pub fn epsilon(&self) -> accounting::EpsilonBound {
+        accounting::epsilon(&self.composition(), self.delta)
+    }
+
+    /// The lattice of a step with `active` active coordinates.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] when the resolution is too coarse for so many.
+    pub fn lattice(&self, active: usize) -> Result<Lattice, Error> {
+        Lattice::new(self.clip, self.resolution_bits, active)
+    }
+
+    /// Standard deviation of one step's noise, in grid steps.
+    #[must_use]
+    pub fn noise_std_steps(&self, round: u64) -> f64 {
+        self.noise_multiplier(round).value() * f64::from(self.resolution_bits.steps_per_clip())
+    }
+}

@@ -1,0 +1,85 @@
+//! The only way from private sums to values that may leave: noise, under a permit.
+
+use crate::lattice::ClippedSum;
+use crate::ledger::Permit;
+use crate::noise::NoiseSeed;
+use crate::plan::PrivacyPlan;
+use crate::{Error, Event};
+
+/// Noise of one whole release, drawn before the aggregate is known, so that the
+/// sampler's running time tells nothing about it.
+#[derive(Debug)]
+pub struct Noise {
+    values: Vec<i64>,
+    event: Event,
+}
+
+impl Noise {
+    /// Draws the noise of local step `step` for `active` coordinates.
+    ///
+    /// # Errors
+    /// [`Error::NotCharged`] when the permit does not cover that step.
+    pub fn draw(
+        plan: &PrivacyPlan,
+        permit: &Permit,
+        seed: &NoiseSeed,
+        step: u32,
+        active: usize,
+    ) -> Result<Self, Error> {
+        let event = permit.covers(step)?;
+        let values = seed.gaussian(u64::from(step), plan.noise_std_steps(permit.round()), active);
+        Ok(Self { values, event })
+    }
+
+    /// Adds the noise to an exact sum; frozen coordinates are dropped, not noised.
+    ///
+    /// `active` holds the flat indices of the active coordinates, ascending.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when the noise was drawn for another number of coordinates, or
+    /// the sum does not reach the last one.
+    pub fn release(self, sum: ClippedSum, active: &[u32]) -> Result<Released, Error> {
+        let (found, expected) = (active.len(), self.values.len());
+        if found != expected {
+            return Err(Error::Length { what: "active coordinates", found, expected });
+        }
+        let grid = sum.lattice().grid();
+        let totals = sum.into_totals();
+        let reach = active.last().map_or(0, |&j| j as usize + 1);
+        if reach > totals.len() {
+            return Err(Error::Length { what: "sum", found: totals.len(), expected: reach });
+        }
+        let mut values = self.values;
+        values.iter_mut().zip(active).for_each(|(v, &j)| *v += totals[j as usize]);
+        Ok(Released { values, grid, event: self.event })
+    }
+}
+
+/// A noised sum on the lattice, one entry an active coordinate. Anything computed from
+/// it is free.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Released {
+    values: Vec<i64>,
+    grid: f64,
+    event: Event,
+}
+
+impl Released {
+    /// The noised sums, in grid steps.
+    #[must_use]
+    pub fn values(&self) -> &[i64] {
+        &self.values
+    }
+
+    /// Length of a grid step.
+    #[must_use]
+    pub const fn grid(&self) -> f64 {
+        self.grid
+    }
+
+    /// The charge under which it was made.
+    #[must_use]
+    pub const fn event(&self) -> Event {
+        self.event
+    }
+}

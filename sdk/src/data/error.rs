@@ -1,0 +1,207 @@
+//! What can go wrong between a file, or an app, and the trainer.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An error of the data layer, grouped by who is to blame.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Caller: a shape with no dimension of its own, or one too large to address.
+    #[error("example shape {shape:?} holds no values or too many; every dimension must be at least 1")]
+    Shape {
+        /// The refused shape.
+        shape: Vec<usize>,
+    },
+    /// Caller: inputs and labels do not describe the same number of examples.
+    #[error(
+        "{found} input values for {examples} labels, expected {expected}; give every example \
+         exactly the values of its shape, one after the other"
+    )]
+    Length {
+        /// Input values given.
+        found: usize,
+        /// Labels given.
+        examples: usize,
+        /// Input values that the labels and the shape call for.
+        expected: usize,
+    },
+    /// Caller: an input is NaN or infinite.
+    #[error(
+        "example {example}, value {offset} is {value}, expected a finite number; drop the \
+         example or replace the value before training"
+    )]
+    NotFinite {
+        /// Index of the example.
+        example: usize,
+        /// Offset of the value inside the example.
+        offset: usize,
+        /// What was found.
+        value: f32,
+    },
+    /// Caller: a label that the model has no output for.
+    #[error(
+        "example {example} has label {label}, expected 0 to {}; number classes from 0 and \
+         declare all of them", .classes.saturating_sub(1)
+    )]
+    Label {
+        /// Index of the example.
+        example: usize,
+        /// The refused label.
+        label: u32,
+        /// Number of classes declared.
+        classes: usize,
+    },
+    /// Caller: an example that does not exist was asked for.
+    #[error("example {index} was asked for, the data set has {len}")]
+    Index {
+        /// The refused index.
+        index: usize,
+        /// Number of examples.
+        len: usize,
+    },
+    /// Caller: the buffer for an example has the wrong length.
+    #[error("the buffer holds {found} values, an example has {expected}")]
+    Buffer {
+        /// Length of the buffer.
+        found: usize,
+        /// Values in one example.
+        expected: usize,
+    },
+    /// Caller: the app's own data source gave no example.
+    #[error("the app's data source gave no example {index}: {reason}")]
+    Source {
+        /// Index of the example.
+        index: usize,
+        /// What the app said.
+        reason: String,
+    },
+    /// Environment: a file of the set is not there.
+    #[error(
+        "{} is not in {}; put one of {looked_for:?} there, or use the built-in digits",
+        .looked_for[0], .directory.display()
+    )]
+    Missing {
+        /// Directory that was searched.
+        directory: PathBuf,
+        /// Names that would have been accepted.
+        looked_for: Vec<String>,
+    },
+    /// Environment: a file could not be opened, read or unpacked.
+    #[error("{} cannot be read: {kind}; check its permissions, or fetch it again", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system or the gzip decoder said.
+        kind: io::ErrorKind,
+    },
+    /// File: it does not begin with the magic number that its role asks for.
+    #[error(
+        "{} begins with magic {found:#010x}, expected {expected:#010x} (u8 elements, {dimensions} \
+         dimensions); is it another file of the set, or no IDX file?", .path.display()
+    )]
+    Magic {
+        /// The file.
+        path: PathBuf,
+        /// Magic number found.
+        found: u32,
+        /// Magic number expected.
+        expected: u32,
+        /// Dimensions expected.
+        dimensions: u8,
+    },
+    /// File: an IDX file of the right shape whose elements are not unsigned bytes.
+    #[error(
+        "{} holds IDX elements of type {found:#04x}, expected 0x08 (unsigned byte); convert it",
+        .path.display()
+    )]
+    ElementType {
+        /// The file.
+        path: PathBuf,
+        /// Element type found.
+        found: u8,
+    },
+    /// File: the header promises more than the file can hold.
+    #[error(
+        "the header of {} promises {promised} bytes, at most {possible} are possible; the header \
+         is damaged or the file is cut short", .path.display()
+    )]
+    Promise {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that the dimensions multiply to (saturating).
+        promised: u64,
+        /// Most bytes that a file of this size, or any accepted file, can hold.
+        possible: u64,
+    },
+    /// File: it ends before the data that its header promises.
+    #[error(
+        "{} ends after {found} bytes of data, its header promises {expected}; fetch it again",
+        .path.display()
+    )]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Bytes found.
+        found: u64,
+        /// Bytes promised.
+        expected: u64,
+    },
+    /// File: it goes on after the data that its header promises.
+    #[error(
+        "{} goes on after the {expected} bytes of data that its header promises; fetch it again",
+        .path.display()
+    )]
+    Trailing {
+        /// The file.
+        path: PathBuf,
+        /// Bytes promised.
+        expected: u64,
+    },
+    /// File: the images and the labels do not belong together.
+    #[error(
+        "{} has {images} images but {} has {labels} labels; take both from the same set",
+        .images_path.display(), .labels_path.display()
+    )]
+    Counts {
+        /// File of the images.
+        images_path: PathBuf,
+        /// Images found.
+        images: usize,
+        /// File of the labels.
+        labels_path: PathBuf,
+        /// Labels found.
+        labels: usize,
+    },
+}
+
+impl Error {
+    /// Stable identifier, for logs and for the C interface.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Shape { .. } => "data/shape",
+            Self::Length { .. } => "data/length",
+            Self::NotFinite { .. } => "data/not-finite",
+            Self::Label { .. } => "data/label",
+            Self::Index { .. } => "data/index",
+            Self::Buffer { .. } => "data/buffer",
+            Self::Source { .. } => "data/source",
+            Self::Missing { .. } => "data/missing",
+            Self::Read { .. } => "data/read",
+            Self::Magic { .. } => "data/magic",
+            Self::ElementType { .. } => "data/element-type",
+            Self::Promise { .. } => "data/promise",
+            Self::Truncated { .. } => "data/truncated",
+            Self::Trailing { .. } => "data/trailing",
+            Self::Counts { .. } => "data/counts",
+        }
+    }
+
+    /// Whether the same call may succeed later without any change: only when the app's
+    /// source had nothing to give.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Source { .. })
+    }
+}

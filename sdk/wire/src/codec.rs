@@ -1,0 +1,72 @@
+//! The one place that turns messages into bytes and back.
+//!
+//! A message is one version byte and a bincode body with variable-length integers.
+//! Lengths are bounded before anything is allocated.
+
+use bincode::config::{Configuration, Limit, standard};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+
+/// Version of the message format, the first byte of every body.
+pub const VERSION: u8 = 1;
+
+/// Media type of encoded messages.
+pub const MEDIA_TYPE: &str = "application/vnd.adafed.v1";
+
+/// A message: what it is called, and how long it may be.
+pub trait Message: Serialize + DeserializeOwned {
+    /// What error messages call it.
+    const NAME: &'static str;
+    /// Longest encoding that is accepted, in bytes.
+    const LIMIT: usize;
+}
+
+/// Largest encoding of any message, in bytes: bounds the decoder's allocations.
+pub const LARGEST: usize = 256 << 20;
+
+const fn config() -> Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<LARGEST>>
+{
+    standard().with_limit::<LARGEST>()
+}
+
+/// Encodes a message.
+///
+/// # Errors
+/// [`Error::TooLarge`] when it goes beyond [`Message::LIMIT`], [`Error::Malformed`]
+/// when it cannot be encoded at all.
+pub fn encode<M: Message>(message: &M) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![VERSION];
+    bincode::serde::encode_into_std_write(message, &mut bytes, standard())
+        .map_err(|e| Error::Malformed { what: M::NAME, reason: e.to_string() })?;
+    check_length::<M>(&bytes)?;
+    Ok(bytes)
+}
+
+/// Decodes a message and checks everything its types promise.
+///
+/// # Errors
+/// [`Error::TooLarge`], [`Error::Version`], or [`Error::Malformed`] for anything else,
+/// bytes after the end among it.
+pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, Error> {
+    check_length::<M>(bytes)?;
+    let malformed = |reason: String| Error::Malformed { what: M::NAME, reason };
+    let (&version, body) = bytes.split_first().ok_or_else(|| malformed("it is empty".into()))?;
+    if version != VERSION {
+        return Err(Error::Version { found: version, expected: VERSION });
+    }
+    let (message, read) = bincode::serde::decode_from_slice(body, config())
+        .map_err(|e| malformed(e.to_string()))?;
+    if read < body.len() {
+        return Err(malformed(format!("{} bytes follow its end", body.len() - read)));
+    }
+    Ok(message)
+}
+
+fn check_length<M: Message>(bytes: &[u8]) -> Result<(), Error> {
+    if bytes.len() <= M::LIMIT {
+        return Ok(());
+    }
+    Err(Error::TooLarge { what: M::NAME, bytes: bytes.len(), limit: M::LIMIT })
+}

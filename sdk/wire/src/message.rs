@@ -1,0 +1,290 @@
+//! The messages between devices and a server.
+
+use adafed_algorithm::{Layout, Mask, Pooling, Provenance, Standardisation, groups};
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Message;
+use crate::packed::PackedIntegers;
+use crate::plan::MOST_PARAMETERS;
+use crate::{DeviceId, Digest, Error, TaskId};
+
+/// A device introduces itself. The request is signed with the key it brings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EnrolRequest {
+    /// Enrolment token of the server.
+    pub token: String,
+    /// Ed25519 public key.
+    pub public_key: [u8; 32],
+}
+
+impl Message for EnrolRequest {
+    const NAME: &'static str = "enrolment";
+    const LIMIT: usize = 1 << 10;
+}
+
+/// The server knows the device now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EnrolResponse {
+    /// Name under which the device signs.
+    pub device: DeviceId,
+}
+
+impl Message for EnrolResponse {
+    const NAME: &'static str = "enrolment answer";
+    const LIMIT: usize = 1 << 10;
+}
+
+/// A device asks for work.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckinRequest {
+    /// Task the device wants to work on.
+    pub task: TaskId,
+    /// Version of the SDK, such as `0.1.0`.
+    pub version: String,
+}
+
+impl Message for CheckinRequest {
+    const NAME: &'static str = "check-in";
+    const LIMIT: usize = 1 << 10;
+}
+
+/// What the server answers to a check-in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum CheckinResponse {
+    /// Take part in this round.
+    Join(Assignment),
+    /// Nothing now; ask again after so many milliseconds.
+    Wait {
+        /// Milliseconds.
+        retry_after_ms: u64,
+    },
+    /// The task has ended; its model is this.
+    Finished {
+        /// Digest of the final model.
+        model: Digest,
+    },
+}
+
+impl Message for CheckinResponse {
+    const NAME: &'static str = "check-in answer";
+    const LIMIT: usize = 1 << 10;
+}
+
+/// One device's part in one round: what to fetch, all of it by content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The round.
+    pub round: u64,
+    /// The task's plan.
+    pub plan: Digest,
+    /// The model.
+    pub model: Digest,
+    /// The mask.
+    pub mask: Digest,
+    /// The standardisation.
+    pub scale: Digest,
+}
+
+/// A model's parameters, in flat order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelMessage {
+    /// Little-endian f32, `[d]`.
+    #[serde(with = "float_bytes")]
+    pub parameters: Vec<f32>,
+}
+
+impl Message for ModelMessage {
+    const NAME: &'static str = "model";
+    const LIMIT: usize = 4 * MOST_PARAMETERS + 64;
+}
+
+/// A mask, as a bitmap in flat order; empty bytes stand for a full mask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MaskMessage {
+    /// Number d of coordinates.
+    pub len: u32,
+    /// Where the mask comes from.
+    pub provenance: Provenance,
+    /// Bit j of byte j / 8 says whether coordinate j is active.
+    pub bitmap: Vec<u8>,
+}
+
+impl Message for MaskMessage {
+    const NAME: &'static str = "mask";
+    const LIMIT: usize = MOST_PARAMETERS / 8 + 64;
+}
+
+impl MaskMessage {
+    /// Encodes a mask.
+    #[must_use]
+    pub fn new(mask: &Mask) -> Self {
+        let mut bitmap = Vec::new();
+        if mask.active_count() < mask.len() {
+            bitmap = vec![0_u8; mask.len().div_ceil(8)];
+            mask.indices().for_each(|j| bitmap[j / 8] |= 1 << (j % 8));
+        }
+        Self { len: mask.len() as u32, provenance: mask.provenance(), bitmap }
+    }
+
+    /// The mask, for a model of `d` parameters.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is for another number of coordinates, or empty.
+    pub fn mask(&self, d: usize) -> Result<Mask, Error> {
+        let malformed = |reason: String| Error::Malformed { what: Self::NAME, reason };
+        if self.len as usize != d {
+            return Err(malformed(format!("{} coordinates, the model has {d}", self.len)));
+        }
+        if self.bitmap.is_empty() {
+            return Ok(Mask::full(d));
+        }
+        if self.bitmap.len() != d.div_ceil(8) {
+            return Err(malformed(format!("{} bytes for {d} coordinates", self.bitmap.len())));
+        }
+        let bits = 0..(self.bitmap.len() * 8) as u32;
+        let set = |j: &u32| self.bitmap[*j as usize / 8] >> (j % 8) & 1 == 1;
+        Ok(Mask::published(d, bits.filter(set).collect(), self.provenance)?)
+    }
+}
+
+/// The standardisation of a round. Centres travel on active coordinates only; scales
+/// once a group where the plan pools them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScaleMessage {
+    /// Centres a at active coordinates; `None` is 0 everywhere.
+    pub centre: Option<Vec<f32>>,
+    /// Scales b at active coordinates or one a group; `None` is 1 everywhere.
+    pub scale: Option<Vec<f32>>,
+    /// What one entry of `scale` stands for.
+    pub pooling: Pooling,
+}
+
+impl Message for ScaleMessage {
+    const NAME: &'static str = "scale state";
+    const LIMIT: usize = 8 * MOST_PARAMETERS + 64;
+}
+
+impl ScaleMessage {
+    /// Encodes a standardisation.
+    #[must_use]
+    pub fn new(s: &Standardisation, mask: &Mask, layout: &Layout, pooling: Pooling) -> Self {
+        let at_active = |x: &[f32]| mask.indices().map(|j| x[j]).collect();
+        let centre = s.centres().map(at_active);
+        let scale = s.scales().map(|b| match pooling {
+            Pooling::Coordinate => at_active(b),
+            _ => Self::of_groups(b, mask, layout, pooling),
+        });
+        Self { centre, scale, pooling }
+    }
+
+    /// One value a group: that of its first active coordinate, 1 where none is active.
+    fn of_groups(b: &[f32], mask: &Mask, layout: &Layout, pooling: Pooling) -> Vec<f32> {
+        let active = mask.active();
+        let first = |range: &std::ops::Range<usize>| {
+            let at = active.partition_point(|&j| (j as usize) < range.start);
+            active.get(at).map(|&j| j as usize).filter(|j| range.contains(j))
+        };
+        groups(layout, pooling).iter().map(|g| first(g).map_or(1.0, |j| b[j])).collect()
+    }
+
+    /// The standardisation under a mask.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when its lengths do not fit the mask and the layout, and
+    /// those of [`Standardisation::new`].
+    pub fn standardisation(&self, mask: &Mask, layout: &Layout) -> Result<Standardisation, Error> {
+        let centre = self.centre.as_deref().map(|a| spread(a, mask, 0.0)).transpose()?;
+        let scale = match (self.scale.as_deref(), self.pooling) {
+            (None, _) => None,
+            (Some(b), Pooling::Coordinate) => Some(spread(b, mask, 1.0)?),
+            (Some(b), pooling) => Some(spread_groups(b, &groups(layout, pooling), mask)?),
+        };
+        Ok(Standardisation::new(mask.len(), centre, scale)?)
+    }
+}
+
+fn spread(values: &[f32], mask: &Mask, elsewhere: f32) -> Result<Vec<f32>, Error> {
+    check_count(values.len(), mask.active_count())?;
+    let mut dense = vec![elsewhere; mask.len()];
+    mask.indices().zip(values).for_each(|(j, &x)| dense[j] = x);
+    Ok(dense)
+}
+
+fn spread_groups(
+    values: &[f32],
+    groups: &[std::ops::Range<usize>],
+    mask: &Mask,
+) -> Result<Vec<f32>, Error> {
+    check_count(values.len(), groups.len())?;
+    let mut dense = vec![1.0; mask.len()];
+    for (group, &b) in groups.iter().zip(values) {
+        dense[group.clone()].fill(b);
+    }
+    // Frozen coordinates have scale 1 by definition, whatever their group's.
+    let mut exact = vec![1.0; mask.len()];
+    mask.indices().for_each(|j| exact[j] = dense[j]);
+    Ok(exact)
+}
+
+fn check_count(found: usize, expected: usize) -> Result<(), Error> {
+    if found == expected {
+        return Ok(());
+    }
+    let reason = format!("{found} values, expected {expected}");
+    Err(Error::Malformed { what: ScaleMessage::NAME, reason })
+}
+
+/// A device's release of one round: noised integers at active coordinates, and what
+/// they were computed under.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// Task.
+    pub task: TaskId,
+    /// Round.
+    pub round: u64,
+    /// Plan the device trained under.
+    pub plan: Digest,
+    /// Model the device started from.
+    pub model: Digest,
+    /// Mask the device trained under.
+    pub mask: Digest,
+    /// Noised sums over the round's local steps, in units of 2^shift grid steps.
+    pub values: PackedIntegers,
+}
+
+impl Message for Update {
+    const NAME: &'static str = "update";
+    const LIMIT: usize = 4 * MOST_PARAMETERS + 1024;
+}
+
+/// The server took an update, now or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Whether these very bytes had been taken before.
+    pub duplicate: bool,
+}
+
+impl Message for Receipt {
+    const NAME: &'static str = "receipt";
+    const LIMIT: usize = 1 << 10;
+}
+
+/// f32 vectors as one byte string, which bincode copies instead of visiting entry by
+/// entry.
+mod float_bytes {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(values: &[f32], s: S) -> Result<S::Ok, S::Error> {
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        bytes.serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<f32>, D::Error> {
+        let bytes = Vec::<u8>::deserialize(d)?;
+        let (words, rest) = bytes.as_chunks::<4>();
+        if !rest.is_empty() {
+            return Err(serde::de::Error::custom("length is not a multiple of 4"));
+        }
+        Ok(words.iter().map(|w| f32::from_le_bytes(*w)).collect())
+    }
+}

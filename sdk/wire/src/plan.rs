@@ -1,0 +1,117 @@
+//! A task's plan: model, privacy, algorithm and rounds, in one immutable document.
+
+use adafed_algorithm::{AlgorithmPlan, Layout, Plans, Retention};
+use adafed_privacy::PrivacyPlan;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{Message, encode};
+use crate::{Digest, Error, TaskId};
+
+/// How rounds are run. Nothing here touches privacy.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundPlan {
+    /// Devices asked to take part in a round.
+    pub cohort: u32,
+    /// Reports with which a round closes at once.
+    pub report_goal: u32,
+    /// Reports without which a round is abandoned at its deadline.
+    pub least_reports: u32,
+    /// Time from a round's first assignment to its deadline, in milliseconds.
+    pub deadline_ms: u64,
+    /// Time after which a device without an assignment asks again, in milliseconds.
+    pub retry_after_ms: u64,
+}
+
+impl RoundPlan {
+    fn check(&self) -> Result<(), Error> {
+        let Self { cohort, report_goal, least_reports, deadline_ms, .. } = *self;
+        if 1 <= least_reports && least_reports <= report_goal && report_goal <= cohort {
+            if deadline_ms > 0 {
+                return Ok(());
+            }
+            return refuse("deadline_ms", 0, "at least 1");
+        }
+        let value = format!("least {least_reports}, goal {report_goal}, cohort {cohort}");
+        refuse("reports of a round", value, "1 <= least_reports <= report_goal <= cohort")
+    }
+}
+
+/// Everything a device needs to know about a task, fixed for the task's whole life.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskPlan {
+    /// The task.
+    pub task: TaskId,
+    /// Model specification, as JSON: the server carries it without reading it.
+    pub model: String,
+    /// Flat order of the model's parameters.
+    pub layout: Layout,
+    /// Privacy.
+    pub privacy: PrivacyPlan,
+    /// AdaDPIGU.
+    pub algorithm: AlgorithmPlan,
+    /// Rounds.
+    pub rounds: RoundPlan,
+}
+
+impl Message for TaskPlan {
+    const NAME: &'static str = "task plan";
+    const LIMIT: usize = 1 << 20;
+}
+
+/// Most parameters of a model that the wire carries: a full mask and model stay below
+/// the message limits.
+pub const MOST_PARAMETERS: usize = 50_000_000;
+
+impl TaskPlan {
+    /// Checks the whole plan.
+    ///
+    /// # Errors
+    /// The first thing that makes it impossible, by name.
+    pub fn check(&self) -> Result<(), Error> {
+        self.privacy.check()?;
+        self.algorithm.check()?;
+        self.rounds.check()?;
+        let d = self.layout.len();
+        if d == 0 || d > MOST_PARAMETERS {
+            return refuse("number of parameters", d, "1 to 50,000,000");
+        }
+        self.privacy.lattice(d)?;
+        if self.privacy.warmup.rounds == 0 && self.algorithm.retention != Retention::full() {
+            let expected = "at least 1 where a mask is to be learned";
+            return refuse("warm-up rounds", 0, expected);
+        }
+        Ok(())
+    }
+
+    /// Digest of the plan's encoding: what devices store and compare.
+    ///
+    /// # Errors
+    /// Those of [`encode`].
+    pub fn digest(&self) -> Result<Digest, Error> {
+        Ok(Digest::of(&encode(self)?))
+    }
+
+    /// The parts that the training state needs.
+    #[must_use]
+    pub const fn plans(&self) -> Plans<'_> {
+        Plans { layout: &self.layout, privacy: &self.privacy, algorithm: &self.algorithm }
+    }
+
+    /// Right shift that coarsens a device's upload to the noise's own width: a unit of
+    /// the upload is at most 1/32 of the standard deviation of its noise, so that the
+    /// rounding adds less than 0.01 % to the noise variance. Post-processing of a
+    /// release, hence free.
+    #[must_use]
+    pub fn upload_shift(&self, round: u64) -> u32 {
+        let steps = f64::from(self.privacy.local_steps).sqrt();
+        let std = self.privacy.noise_std_steps(round) * steps;
+        (std / 32.0).log2().floor().max(0.0) as u32
+    }
+}
+
+fn refuse(name: &'static str, value: impl ToString, expected: &'static str) -> Result<(), Error> {
+    let value = value.to_string();
+    Err(adafed_algorithm::Error::Setting { name, value, expected }.into())
+}
