@@ -322,8 +322,19 @@ mod tests {
     #[test]
     fn a_wrong_name_is_answered_with_the_right_ones() {
         for text in [
-            "", "IID", "iid:1", "dirichlet", "dirichlet:", "dirichlet:0", "dirichlet:nan",
-            "dirichlet:inf", "dirichlet:-1", "shards", "shards:0", "shards:1.5", "random",
+            "",
+            "IID",
+            "iid:1",
+            "dirichlet",
+            "dirichlet:",
+            "dirichlet:0",
+            "dirichlet:nan",
+            "dirichlet:inf",
+            "dirichlet:-1",
+            "shards",
+            "shards:0",
+            "shards:1.5",
+            "random",
         ] {
             let error = text.parse::<Partition>().unwrap_err();
             assert_eq!(error, Error::Name { text: text.to_owned() });

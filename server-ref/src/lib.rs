@@ -1,1 +1,53 @@
-//! placeholder
+//! Reference aggregation server of AdaFed: rounds, exact aggregation, the global
+//! privacy account, storage and HTTP.
+//!
+//! The way of an upload is the way through the modules: `http` (decode, verify) ->
+//! [`Service`] (one transaction) -> `round` (may it be taken?) -> `store` -> `aggregate`
+//! -> `adafed_algorithm`.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), adafed_server::Error> {
+//! use adafed_server::{Server, ServerConfig};
+//!
+//! let listen = ([127, 0, 0, 1], 0).into();
+//! let config = ServerConfig::new(listen, "adafed.sqlite", "a long random token");
+//! let server = Server::bind(config).await?;
+//! let token = server.service().create_token(10).await?;
+//! println!("http://{}, enrol with {token}", server.local_addr());
+//! server.run(std::future::pending()).await
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod account;
+mod aggregate;
+pub mod cli;
+mod clock;
+mod config;
+mod error;
+mod http;
+mod report;
+mod round;
+mod secret;
+mod server;
+mod service;
+mod store;
+#[cfg(test)]
+mod testing;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use config::{LEAST_ADMIN_TOKEN, ServerConfig};
+pub use error::Error;
+pub use report::{
+    DevicePrivacy, HistogramBucket, PrivacyReport, PrivacyUnit, RoundReport, TaskState, TaskStatus,
+};
+pub use round::Phase;
+pub use server::Server;
+pub use service::Service;
+
+/// Runs a long computation where it does not hold up other requests.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Stopped)
+}

@@ -1,1 +1,5 @@
-//! placeholder
+//! Whole-system tests of AdaFed and its conformance to golden values.
+#![forbid(unsafe_code)]
+
+pub mod conformance;
+pub mod fixture;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::plot::{FIRST, GRID, INK, PAPER, Plot, SECOND, SHADE};
-use super::text::{bytes, count, figures, privacy_statement};
+use super::text::{bytes, count, figures, privacy_statement, told};
 use super::{Phase, Report, RoundRecord};
 
 use plotters::style::RGBColor;
@@ -44,14 +44,11 @@ fn headline(report: &Report) -> String {
     let figures = [
         (format!("{:.2} %", report.final_accuracy), "accuracy on the public test set".to_owned()),
         (
-            format!("{:.2}", report.epsilon_max),
-            format!("largest epsilon of a device, at delta {:e}", report.delta),
+            format!("{:.3}", told(report.epsilon_max)),
+            format!("largest epsilon of a device, at delta {}", report.delta),
         ),
         (format!("{share:.1} %"), "sent up, compared with dense float32".to_owned()),
-        (
-            count(report.clients as u64),
-            format!("devices over {} rounds", count(report.rounds)),
-        ),
+        (count(report.clients as u64), format!("devices over {} rounds", count(report.rounds))),
     ];
     let tiles = figures.iter().fold(String::new(), |mut tiles, (figure, meaning)| {
         let _ = writeln!(tiles, "<li><strong>{figure}</strong> {meaning}</li>");
@@ -63,20 +60,25 @@ fn headline(report: &Report) -> String {
 fn privacy(report: &Report) -> String {
     let paragraphs: String =
         privacy_statement(report).iter().map(|text| format!("<p>{}</p>\n", escape(text))).collect();
-    format!("<section class=\"privacy\">\n<h2>What is private, and how far</h2>\n{paragraphs}</section>\n")
+    format!(
+        "<section class=\"privacy\">\n<h2>What is private, and how far</h2>\n{paragraphs}</section>\n"
+    )
 }
 
 fn picture(plot: &Plot) -> String {
     let caption = plot.caption;
     // The drawing is one picture to a screen reader, described by its caption.
-    let svg = plot.svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{caption}\" "), 1);
+    let svg =
+        plot.svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{caption}\" "), 1);
     format!("<figure>\n{svg}<figcaption>{caption}</figcaption>\n</figure>\n")
 }
 
 fn figures_table(report: &Report) -> String {
     let rows: String = figures(report)
         .iter()
-        .map(|(label, value)| format!("<tr><th scope=\"row\">{label}</th><td>{}</td></tr>\n", escape(value)))
+        .map(|(label, value)| {
+            format!("<tr><th scope=\"row\">{label}</th><td>{}</td></tr>\n", escape(value))
+        })
         .collect();
     format!("<table class=\"figures\">\n{rows}</table>\n")
 }
@@ -96,12 +98,13 @@ fn round_row(record: &RoundRecord) -> String {
         Phase::WarmUp => "warm-up",
         Phase::Main => "main",
     };
-    let accuracy = record.accuracy.map_or_else(|| "–".to_owned(), |percent| format!("{percent:.2}"));
+    let accuracy =
+        record.accuracy.map_or_else(|| "–".to_owned(), |percent| format!("{percent:.2}"));
     let cells = [
         record.round.to_string(),
         phase.to_owned(),
         accuracy,
-        format!("{:.3}", record.epsilon),
+        format!("{:.3}", told(record.epsilon)),
         count(record.active_coordinates as u64),
         count(record.participants as u64),
         bytes(record.bytes_up),

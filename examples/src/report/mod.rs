@@ -163,11 +163,8 @@ pub fn epsilon_histogram(epsilons: &[f64], buckets: usize) -> Vec<EpsilonBucket>
         let bucket = (epsilon / top * buckets as f64).ceil() as usize;
         counts[bucket.saturating_sub(1).min(buckets - 1)] += 1;
     }
-    let with_edges = |(bucket, clients)| EpsilonBucket {
-        from: edge(bucket),
-        to: edge(bucket + 1),
-        clients,
-    };
+    let with_edges =
+        |(bucket, clients)| EpsilonBucket { from: edge(bucket), to: edge(bucket + 1), clients };
     counts.into_iter().enumerate().map(with_edges).collect()
 }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use plotters::chart::{ChartContext, SeriesLabelPosition};
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::ValueFormatter;
 use plotters::coord::types::{RangedCoordf64, RangedCoordu64};
 use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::*;
@@ -21,13 +22,17 @@ pub(super) const FIRST: RGBColor = RGBColor(0x0B, 0x63, 0xC5);
 pub(super) const SECOND: RGBColor = RGBColor(0xC2, 0x41, 0x0C);
 
 const WIDTH: u32 = 520;
-const PANEL_HEIGHT: u32 = 320;
-const FONT: (&str, u32) = ("sans-serif", 17);
+const PANEL_HEIGHT: u32 = 330;
+const FONT: (&str, u32) = ("sans-serif", 22);
 const MARGIN: u32 = 12;
 /// Room to the right, so that the last number of the axis is not cut.
 const MARGIN_RIGHT: u32 = 28;
-const X_AXIS_HEIGHT: u32 = 52;
-const Y_AXIS_WIDTH: u32 = 82;
+/// How much higher than the data an axis reaches where a legend lies above the data.
+const LEGEND_ROOM: f64 = 1.45;
+/// Up to this many points each is marked, so that even a single one shows.
+const MOST_MARKS: usize = 30;
+const X_AXIS_HEIGHT: u32 = 62;
+const Y_AXIS_WIDTH: u32 = 98;
 
 /// A finished picture.
 pub(super) struct Plot {
@@ -40,7 +45,7 @@ pub(super) struct Plot {
 }
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Chart<'a, X> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, RangedCoordf64>>;
+type Chart<'a, 'b, X> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, RangedCoordf64>>;
 type Drawn<T = ()> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
 
 /// Every picture of the report, in the order in which the page shows them.
@@ -89,48 +94,46 @@ fn draw(
 
 fn accuracy_and_epsilon(report: &Report, canvas: &Canvas<'_>) -> Drawn {
     let (upper, lower) = canvas.split_vertically(PANEL_HEIGHT);
-    let accuracy: Vec<_> = points(report, |record| record.accuracy).collect();
+    let accuracy = points(report, |record| record.accuracy);
     let least = accuracy.iter().map(|&(_, percent)| percent).fold(100.0, f64::min);
     // The axis begins at a full ten, so that high accuracies can be told apart.
     let floor = (10.0 * (least / 10.0).floor()).clamp(0.0, 90.0);
-    let mut chart = by_round(&upper, report, "Accuracy (%)", floor..100.0, &|y| format!("{y:.0}"))?;
-    chart.draw_series(line(accuracy.iter().copied(), FIRST))?;
-    chart.draw_series(accuracy.iter().map(|&at| Circle::new(at, 3, FIRST.filled())))?;
+    let mut chart = by_round(&upper, report, "Accuracy (%)", floor..100.0, &plain)?;
+    chart.draw_series(line(accuracy, FIRST))?;
     let top = above(report.history.iter().map(|record| record.epsilon));
-    let digits = if top > 4.0 { 0 } else { 2 };
-    let mut chart =
-        by_round(&lower, report, "Epsilon spent", 0.0..top, &|y| format!("{y:.digits$}"))?;
+    let mut chart = by_round(&lower, report, "Epsilon spent", 0.0..top, &plain)?;
     chart.draw_series(line(points(report, |record| Some(record.epsilon)), SECOND))?;
     Ok(())
 }
 
 fn coordinates(report: &Report, canvas: &Canvas<'_>) -> Drawn {
     let all = report.parameters as f64;
-    let top = above([all].into_iter());
-    let mut chart =
-        by_round(canvas, report, "Coordinates", 0.0..top, &|y| count(y.round() as u64))?;
-    let last = last_round(report);
-    let dashes = DashedLineSeries::new([(1, all), (last, all)], 6, 5, SECOND.stroke_width(2));
-    chart.draw_series(dashes)?.label("all parameters").legend(|at| key(at, SECOND));
+    let (size, title) =
+        if all < 1e4 { (1.0, "Coordinates") } else { (1e3, "Coordinates (thousands)") };
+    let top = LEGEND_ROOM * above([all].into_iter());
+    let mut chart = by_round(canvas, report, title, 0.0..top, &|y| plain(&(y / size)))?;
+    let dashes = [(1, all), (last_round(report), all)];
+    chart
+        .draw_series(DashedLineSeries::new(dashes, 6, 5, SECOND.stroke_width(2)))?
+        .label("all parameters")
+        .legend(|at| key(at, SECOND));
     let active = points(report, |record| Some(record.active_coordinates as f64));
     chart.draw_series(line(active, FIRST))?.label("trained").legend(|at| key(at, FIRST));
-    legend(&mut chart, SeriesLabelPosition::LowerRight)
+    legend(&mut chart)
 }
 
 fn bytes(report: &Report, canvas: &Canvas<'_>) -> Drawn {
     let history = report.history.iter();
     let top = above(history.flat_map(|r| [r.bytes_up as f64, r.bytes_up_dense_f32 as f64]));
     let (size, unit) = byte_unit(top);
-    let digits = if top / size < 10.0 { 1 } else { 0 };
     let title = format!("Sent up ({unit} a round)");
-    let format = |y: &f64| format!("{:.digits$}", y / size);
-    // The upper third is left to the legend.
-    let mut chart = by_round(canvas, report, &title, 0.0..1.3 * top, &format)?;
+    let range = 0.0..LEGEND_ROOM * top;
+    let mut chart = by_round(canvas, report, &title, range, &|y| plain(&(y / size)))?;
     let dense = points(report, |record| Some(record.bytes_up_dense_f32 as f64));
     chart.draw_series(line(dense, SECOND))?.label("dense float32").legend(|at| key(at, SECOND));
     let sent = points(report, |record| Some(record.bytes_up as f64));
     chart.draw_series(line(sent, FIRST))?.label("AdaFed").legend(|at| key(at, FIRST));
-    legend(&mut chart, SeriesLabelPosition::UpperRight)
+    legend(&mut chart)
 }
 
 fn epsilons(report: &Report, canvas: &Canvas<'_>) -> Drawn {
@@ -138,21 +141,24 @@ fn epsilons(report: &Report, canvas: &Canvas<'_>) -> Drawn {
     let right = above(buckets.iter().map(|bucket| bucket.to));
     let top = above(buckets.iter().map(|bucket| bucket.clients as f64));
     let mut chart = builder(canvas).build_cartesian_2d(0.0..right, 0.0..top)?;
-    mesh(&mut chart, "Epsilon", "Devices", &|x| format!("{x:.1}"), &|y| count(y.round() as u64))?;
+    mesh(&mut chart, "Epsilon", "Devices", &plain, &whole)?;
     chart.draw_series(buckets.iter().filter(|bucket| bucket.clients > 0).map(|bucket| {
-        Rectangle::new([(bucket.from, 0.0), (bucket.to, bucket.clients as f64)], FIRST.filled())
+        let corners = [(bucket.from, 0.0), (bucket.to, bucket.clients as f64)];
+        let mut bar = Rectangle::new(corners, FIRST.filled());
+        bar.set_margin(0, 0, 1, 1);
+        bar
     }))?;
     Ok(())
 }
 
 /// A chart over rounds with its axes drawn and its warm-up rounds shaded.
-fn by_round<'a>(
-    area: &Canvas<'a>,
+fn by_round<'a, 'b>(
+    area: &'a Canvas<'b>,
     report: &Report,
     title: &str,
     y: Range<f64>,
     format: &dyn Fn(&f64) -> String,
-) -> Drawn<Chart<'a, RangedCoordu64>> {
+) -> Drawn<Chart<'a, 'b, RangedCoordu64>> {
     let mut chart = builder(area).build_cartesian_2d(1..last_round(report), y.clone())?;
     let mut warm_up = report.history.iter().filter(|record| record.phase == Phase::WarmUp);
     if let (Some(first), Some(last)) = (warm_up.next(), warm_up.next_back()) {
@@ -163,7 +169,7 @@ fn by_round<'a>(
     Ok(chart)
 }
 
-fn builder<'a, 'b>(area: &'b Canvas<'a>) -> ChartBuilder<'a, 'b, SVGBackend<'a>> {
+fn builder<'a, 'b>(area: &'a Canvas<'b>) -> ChartBuilder<'a, 'a, SVGBackend<'b>> {
     let mut builder = ChartBuilder::on(area);
     builder
         .margin(MARGIN)
@@ -173,8 +179,8 @@ fn builder<'a, 'b>(area: &'b Canvas<'a>) -> ChartBuilder<'a, 'b, SVGBackend<'a>>
     builder
 }
 
-fn mesh<'a, X>(
-    chart: &mut Chart<'a, X>,
+fn mesh<X>(
+    chart: &mut Chart<'_, '_, X>,
     x_title: &str,
     y_title: &str,
     x_format: &dyn Fn(&X::ValueType) -> String,
@@ -182,7 +188,6 @@ fn mesh<'a, X>(
 ) -> Drawn
 where
     X: Ranged + ValueFormatter<X::ValueType>,
-    X::FormatOption: plotters::coord::ranged1d::DefaultFormatting,
 {
     let text = || FONT.into_font().color(&INK);
     chart
@@ -202,10 +207,10 @@ where
         .draw()
 }
 
-fn legend<X: Ranged>(chart: &mut Chart<'_, X>, position: SeriesLabelPosition) -> Drawn {
+fn legend<'a, 'b: 'a, X: Ranged>(chart: &mut Chart<'a, 'b, X>) -> Drawn {
     chart
         .configure_series_labels()
-        .position(position)
+        .position(SeriesLabelPosition::UpperRight)
         .background_style(PAPER)
         .border_style(GRID)
         .label_font(FONT.into_font().color(&INK))
@@ -217,18 +222,13 @@ fn key(at: (i32, i32), colour: RGBColor) -> PathElement<(i32, i32)> {
     PathElement::new(vec![at, (at.0 + 20, at.1)], colour.stroke_width(3))
 }
 
-fn line<'a, X: Clone + 'static>(
-    points: impl IntoIterator<Item = (X, f64)>,
-    colour: RGBColor,
-) -> LineSeries<SVGBackend<'a>, (X, f64)> {
-    LineSeries::new(points, colour.stroke_width(3))
+fn line<'a>(points: Vec<(u64, f64)>, colour: RGBColor) -> LineSeries<SVGBackend<'a>, (u64, f64)> {
+    let mark = if points.len() <= MOST_MARKS { 3 } else { 0 };
+    LineSeries::new(points, colour.filled().stroke_width(3)).point_size(mark)
 }
 
-fn points<'a>(
-    report: &'a Report,
-    value: impl Fn(&RoundRecord) -> Option<f64> + 'a,
-) -> impl Iterator<Item = (u64, f64)> + 'a {
-    report.history.iter().filter_map(move |record| Some((record.round, value(record)?)))
+fn points(report: &Report, value: impl Fn(&RoundRecord) -> Option<f64>) -> Vec<(u64, f64)> {
+    report.history.iter().filter_map(|record| Some((record.round, value(record)?))).collect()
 }
 
 /// The right end of a round axis; at least 2, since an axis needs two ends.
@@ -240,4 +240,17 @@ fn last_round(report: &Report) -> u64 {
 fn above(values: impl Iterator<Item = f64>) -> f64 {
     let top = 1.08 * values.fold(0.0, f64::max);
     if top > 0.0 { top } else { 1.0 }
+}
+
+/// A number on an axis, with no more decimals than it needs.
+fn plain(value: &f64) -> String {
+    ((1e4 * value).round() / 1e4).to_string()
+}
+
+/// A count on an axis; nothing where the axis puts a mark between two counts.
+fn whole(value: &f64) -> String {
+    if (value - value.round()).abs() > 1e-6 {
+        return String::new();
+    }
+    count(value.round() as u64)
 }

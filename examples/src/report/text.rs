@@ -9,7 +9,7 @@ pub(super) fn figures(report: &Report) -> Vec<(&'static str, String)> {
         ("Task", report.task.clone()),
         ("Data", report.data.clone()),
         ("Final accuracy", format!("{:.2} %", report.final_accuracy)),
-        ("Largest epsilon", format!("{:.3} at delta {:e}", report.epsilon_max, report.delta)),
+        ("Largest epsilon", format!("{:.3} at delta {:e}", told(report.epsilon_max), report.delta)),
         ("Accountant", report.accountant.clone()),
         ("Noise multiplier", format!("{:.4}", report.noise_multiplier)),
         ("Sampling rate", format!("{:.4}", report.sampling_rate)),
@@ -48,14 +48,16 @@ pub fn summary_table(report: &Report) -> String {
 
 /// What the guarantee is and is not, a paragraph each.
 pub(super) fn privacy_statement(report: &Report) -> [String; 4] {
+    let (epsilon, delta) = (told(report.epsilon_max), report.delta);
     [
         format!(
             "The unit of privacy is one training example. Whoever sees everything that a device \
-             ever sent for this task can hardly tell whether any one example was on the device \
-             or not: adding or removing it changes the probability of anything they may see by \
-             a factor of at most e^{:.3}, except with a probability of about {:e} \
-             ((epsilon, delta)-differential privacy, adjacency: add or remove one example).",
-            report.epsilon_max, report.delta
+             ever sent for this task learns only a bounded amount about whether any one example \
+             was on that device: adding or removing the example changes the probability of \
+             whatever they may see by a factor of at most e^{epsilon:.3} = {:.2e}, up to an added \
+             {delta}. In the field's words: ({epsilon:.3}, {delta})-differential privacy, \
+             adjacency add or remove one example.",
+            epsilon.exp()
         ),
         "It covers all that leaves a device: model updates, and any statistics and counts with \
          them. It holds against the server and everybody behind it, because each device adds \
@@ -75,6 +77,12 @@ pub(super) fn privacy_statement(report: &Report) -> [String; 4] {
          is measured on a public test set."
             .to_owned(),
     ]
+}
+
+/// Epsilon as it is shown, to three decimals: rounded up, since a bound must not be told
+/// smaller than it is (a millionth of the last decimal is left to float error).
+pub(super) fn told(epsilon: f64) -> f64 {
+    (1e3 * epsilon - 1e-6).ceil() / 1e3
 }
 
 /// `1234567` as `1,234,567`.
@@ -124,6 +132,11 @@ mod tests {
     fn bytes_take_the_largest_unit_below_them() {
         let shown = [0, 999, 1_000, 1_550_000, 2_000_000_000].map(bytes);
         assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "1.6 MB", "2.0 GB"]);
+    }
+
+    #[test]
+    fn epsilon_is_never_told_smaller() {
+        assert_eq!([8.0, 1.1, 7.9994, 0.0001].map(told), [8.0, 1.1, 8.0, 0.001]);
     }
 
     #[test]

@@ -66,6 +66,11 @@ impl Importance {
         Self { count: 0, sum_abs: vec![0.0; d], sum_debiased: vec![0.0; d] }
     }
 
+    /// Number of releases taken in.
+    pub(crate) const fn count(&self) -> u64 {
+        self.count
+    }
+
     /// Takes in one released gradient.
     pub fn add(&mut self, release: &ReleasedGradient) {
         self.count += 1;

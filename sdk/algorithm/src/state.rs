@@ -178,8 +178,27 @@ impl TrainingState {
         let rate = algorithm.optimizer.learning_rate_at(self.round, privacy.rounds());
         let momentum = algorithm.optimizer.momentum;
         self.optimizer.step(&mut self.parameters, gradient, mask, rate, momentum);
+        self.count_round(plans);
+    }
+
+    /// Moves to the next round without a step: the round brought too few reports. Its
+    /// number is used up, because devices may have released under it.
+    ///
+    /// # Edge cases
+    /// | case | effect |
+    /// |---|---|
+    /// | last warm-up round | importance is scored from the releases seen so far |
+    /// | no release in the whole warm-up | nothing is known, so the mask stays full |
+    pub fn skip_round(&mut self, plans: Plans<'_>) {
+        self.count_round(plans);
+    }
+
+    fn count_round(&mut self, plans: Plans<'_>) {
+        let Plans { privacy, algorithm, .. } = plans;
+        let warmup = privacy.is_warmup(self.round);
         self.round += 1;
-        if warmup && !privacy.is_warmup(self.round) {
+        let learned = self.importance.count() > 0;
+        if warmup && learned && !privacy.is_warmup(self.round) {
             self.score = Some(self.importance.score(algorithm.importance, algorithm.random_seed));
         }
     }

@@ -256,6 +256,13 @@ impl ClippedSum {
         &self.lattice
     }
 
+    /// The exact totals, in grid steps: private values, shown to tests only.
+    #[cfg(feature = "test-util")]
+    #[must_use]
+    pub fn reveal(self) -> Vec<i64> {
+        self.into_totals()
+    }
+
     /// The exact totals, still private: only the noise mechanism may see them.
     pub(crate) fn into_totals(mut self) -> Vec<i64> {
         self.fold();

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// Caller: a shape with no dimension of its own, or one too large to address.
-    #[error("example shape {shape:?} holds no values or too many; every dimension must be at least 1")]
+    #[error(
+        "example shape {shape:?} holds no values or too many; every dimension must be at least 1"
+    )]
     Shape {
         /// The refused shape.
         shape: Vec<usize>,

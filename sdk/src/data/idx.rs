@@ -137,7 +137,9 @@ fn read_exactly(path: &Path, stream: &mut dyn Read, expected: u64) -> Result<Vec
     let outcome = stream.take(expected + 1).read_to_end(&mut bytes);
     let (path, found) = (path.to_owned(), bytes.len() as u64);
     match outcome {
-        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(read_error(&path, &error)),
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            Err(read_error(&path, &error))
+        }
         _ if found > expected => Err(Error::Trailing { path, expected }),
         // A gzip stream may end too early even after the last byte: its check sum is missing.
         Err(_) => Err(Error::Truncated { path, found, expected }),

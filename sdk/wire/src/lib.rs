@@ -15,8 +15,8 @@ pub use codec::{LARGEST, MEDIA_TYPE, Message, VERSION, decode, encode};
 pub use error::Error;
 pub use ids::{DeviceId, Digest, TaskId};
 pub use message::{
-    Assignment, CheckinRequest, CheckinResponse, EnrolRequest, EnrolResponse, MaskMessage,
-    ModelMessage, Receipt, ScaleMessage, Update,
+    Assignment, CheckinRequest, CheckinResponse, CreateTask, EnrolRequest, EnrolResponse,
+    MaskMessage, ModelMessage, Receipt, ScaleMessage, Update,
 };
 pub use packed::PackedIntegers;
 pub use plan::{MOST_PARAMETERS, RoundPlan, TaskPlan};

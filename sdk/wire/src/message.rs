@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Message;
 use crate::packed::PackedIntegers;
-use crate::plan::MOST_PARAMETERS;
+use crate::plan::{MOST_PARAMETERS, TaskPlan};
 use crate::{DeviceId, Digest, Error, TaskId};
 
 /// A device introduces itself. The request is signed with the key it brings.
@@ -106,6 +106,7 @@ pub struct MaskMessage {
     /// Where the mask comes from.
     pub provenance: Provenance,
     /// Bit j of byte j / 8 says whether coordinate j is active.
+    #[serde(with = "serde_bytes")]
     pub bitmap: Vec<u8>,
 }
 
@@ -269,22 +270,109 @@ impl Message for Receipt {
     const LIMIT: usize = 1 << 10;
 }
 
-/// f32 vectors as one byte string, which bincode copies instead of visiting entry by
+/// An administrator creates a task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateTask {
+    /// The plan, immutable from now on.
+    pub plan: TaskPlan,
+    /// The model before the first round, in flat order, `[d]`.
+    pub parameters: Vec<f32>,
+}
+
+impl Message for CreateTask {
+    const NAME: &'static str = "task creation";
+    const LIMIT: usize = TaskPlan::LIMIT + ModelMessage::LIMIT;
+}
+
+/// f32 vectors as one byte string, which the codec copies instead of visiting entry by
 /// entry.
 mod float_bytes {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserializer, Serializer, de::Error};
 
     pub(super) fn serialize<S: Serializer>(values: &[f32], s: S) -> Result<S::Ok, S::Error> {
         let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        bytes.serialize(s)
+        serde_bytes::serialize(&bytes, s)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<f32>, D::Error> {
-        let bytes = Vec::<u8>::deserialize(d)?;
+        let bytes: Vec<u8> = serde_bytes::deserialize(d)?;
         let (words, rest) = bytes.as_chunks::<4>();
-        if !rest.is_empty() {
-            return Err(serde::de::Error::custom("length is not a multiple of 4"));
+        if rest.is_empty() {
+            return Ok(words.iter().map(|w| f32::from_le_bytes(*w)).collect());
         }
-        Ok(words.iter().map(|w| f32::from_le_bytes(*w)).collect())
+        Err(D::Error::custom("its length is not a multiple of 4 bytes"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{decode, encode};
+    use adafed_algorithm::TensorLayout;
+
+    fn layout() -> Layout {
+        let tensor = |name: &str, shape: &[usize]| TensorLayout {
+            name: name.into(),
+            shape: shape.to_vec(),
+        };
+        Layout { tensors: vec![tensor("w", &[3, 4]), tensor("b", &[3])] }
+    }
+
+    #[test]
+    fn masks_and_scales_come_back_as_they_were() {
+        let mask = Mask::published(15, vec![0, 3, 4, 9, 14], Provenance::Released).unwrap();
+        let message = decode::<MaskMessage>(&encode(&MaskMessage::new(&mask)).unwrap()).unwrap();
+        assert_eq!(message.mask(15).unwrap(), mask);
+        assert!(message.mask(16).is_err());
+        for pooling in [Pooling::Coordinate, Pooling::Row, Pooling::Tensor] {
+            let b = |j: usize| if mask.active().contains(&(j as u32)) { 2.0 } else { 1.0 };
+            let scale = Some((0..15).map(b).collect());
+            let centre = Some((0..15).map(|j| b(j) - 1.0).collect());
+            let s = Standardisation::new(15, centre, scale).unwrap();
+            let message = ScaleMessage::new(&s, &mask, &layout(), pooling);
+            let message: ScaleMessage = decode(&encode(&message).unwrap()).unwrap();
+            assert_eq!(message.standardisation(&mask, &layout()).unwrap(), s, "{pooling:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_mask_takes_a_few_bytes() {
+        let bytes = encode(&MaskMessage::new(&Mask::full(26_010))).unwrap();
+        assert!(bytes.len() < 16);
+        assert_eq!(decode::<MaskMessage>(&bytes).unwrap().mask(26_010).unwrap(), Mask::full(26_010));
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_by_name() {
+        let model = ModelMessage { parameters: vec![1.0, -2.5] };
+        let bytes = encode(&model).unwrap();
+        assert_eq!(decode::<ModelMessage>(&bytes).unwrap(), model);
+        let mut versioned = bytes.clone();
+        versioned[0] = 9;
+        let mut longer = bytes.clone();
+        longer.push(0);
+        for (bytes, expected) in [
+            (&b""[..], "empty"),
+            (&versioned, "version 9"),
+            (&longer, "follow its end"),
+            (&bytes[..bytes.len() - 1], "malformed model"),
+        ] {
+            let error = decode::<ModelMessage>(bytes).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_promised_length_is_not_believed() {
+        // A body of ten bytes that announces 2^60 parameters must not be allocated for.
+        let body = [crate::VERSION, 253, 0, 0, 0, 0, 0, 0, 0, 16];
+        assert!(decode::<ModelMessage>(&body).is_err());
+    }
+
+    #[test]
+    fn a_body_over_its_limit_is_refused_before_it_is_read() {
+        let error = decode::<Receipt>(&vec![crate::VERSION; 2_000]).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { limit: 1024, .. }), "{error}");
     }
 }

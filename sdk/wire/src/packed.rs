@@ -11,6 +11,7 @@ use crate::Error;
 pub struct PackedIntegers {
     count: u32,
     width: u8,
+    #[serde(with = "serde_bytes")]
     bits: Vec<u8>,
 }
 

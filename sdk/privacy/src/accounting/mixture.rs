@@ -55,7 +55,13 @@ impl Mixture {
     /// so a step h errs by exp(y^2/2 - 2 pi y/h) for every y below that; with
     /// h = min(1, sigma)/2 and y = pi min(1, sigma) this is below exp(-34) = 2e-15.
     pub(super) fn quadrature_step(self) -> f64 {
-        if self.q >= 1.0 { 0.5 } else { 0.5 * self.sigma.min(1.0) }
+        0.5 * self.scale()
+    }
+
+    /// Length in t over which normal density and likelihood ratio change; without
+    /// sampling the log ratio is linear and only the density counts.
+    pub(super) fn scale(self) -> f64 {
+        if self.q >= 1.0 { 1.0 } else { self.sigma.min(1.0) }
     }
 }
 
@@ -73,9 +79,12 @@ impl LogSum {
 
     /// Adds e^x.
     pub(super) fn add(&mut self, x: f64) {
+        if x == f64::NEG_INFINITY {
+            return;
+        }
         if x <= self.max {
             self.sum += (x - self.max).exp();
-        } else if x > f64::NEG_INFINITY {
+        } else {
             self.sum = self.sum * (self.max - x).exp() + 1.0;
             self.max = x;
         }
@@ -114,7 +123,11 @@ mod tests {
     }
 
     #[test]
-    fn log_sum_of_nothing_is_minus_infinity() {
-        assert_eq!(LogSum::new().ln(), f64::NEG_INFINITY);
+    fn log_sum_passes_over_terms_of_zero() {
+        let mut sum = LogSum::new();
+        sum.add(f64::NEG_INFINITY);
+        assert_eq!(sum.ln(), f64::NEG_INFINITY);
+        [1000.0, f64::NEG_INFINITY, 1000.0].into_iter().for_each(|x| sum.add(x));
+        assert!((sum.ln() - (1000.0 + 2_f64.ln())).abs() < 1e-12);
     }
 }

@@ -249,3 +249,107 @@ fn binomial_tail(a: f64, u: f64) -> f64 {
 fn log_one_plus_exp(x: f64) -> f64 {
     if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NoiseMultiplier, SamplingRate};
+
+    /// Rounding upwards by 1e-11, and the quadrature behind it.
+    const EXACT: f64 = 1e-9;
+
+    fn rdp(q: f64, sigma: f64, order: f64) -> f64 {
+        let (q, sigma) = (SamplingRate::new(q).unwrap(), NoiseMultiplier::new(sigma).unwrap());
+        let mut accountant = RdpAccountant::with_orders(vec![order]).unwrap();
+        accountant.compose(&Event::poisson_gaussian(q, sigma, 1));
+        accountant.rdp()[0]
+    }
+
+    /// ln sum_k binom(a, k) (1-q)^(a-k) q^k e^(k(k-1)/(2 sigma^2)) / (a-1): exact at
+    /// integer orders, and all its terms are positive.
+    fn binomial(q: f64, sigma: f64, order: u32) -> f64 {
+        let (mut log_choose, a) = (0.0, f64::from(order));
+        let mut sum = LogSum::new();
+        for k in (0..=order).map(f64::from) {
+            let power = (a - k) * (-q).ln_1p() + k * q.ln();
+            sum.add(log_choose + power + 0.5 * k * (k - 1.0) / sigma / sigma);
+            log_choose += ((a - k) / (k + 1.0)).ln();
+        }
+        sum.ln() / (a - 1.0)
+    }
+
+    #[test]
+    fn integer_orders_agree_with_the_binomial_sum() {
+        for (q, sigma) in [(0.5, 0.3), (0.1, 1.0), (0.04, 1.5), (0.3, 2.0), (0.9, 0.7)] {
+            for order in [2, 3, 8, 64, 256] {
+                let (quadrature, sum) =
+                    (rdp(q, sigma, f64::from(order)), binomial(q, sigma, order));
+                assert!((quadrature / sum - 1.0).abs() < EXACT, "{q} {sigma} {order}");
+            }
+        }
+    }
+
+    #[test]
+    fn order_two_has_a_closed_form_down_to_the_smallest_rates() {
+        for q in [1e-8_f64, 1e-4, 0.3] {
+            for sigma in [0.3_f64, 1.0, 20.0, 1e4] {
+                let exact = (q * q * (sigma * sigma).recip().exp_m1()).ln_1p();
+                assert!((rdp(q, sigma, 2.0) / exact - 1.0).abs() < EXACT, "{q} {sigma}");
+            }
+        }
+    }
+
+    #[test]
+    fn fractional_orders_agree_with_frozen_values() {
+        // 32-digit quadrature, independent of this crate.
+        for (q, sigma, order, exact) in [
+            (0.0001, 10.0, 1.25, 6.281349677263112e-11),
+            (0.0001, 10.0, 1.5, 7.537621512724966e-11),
+        ] {
+            assert!((rdp(q, sigma, order) / exact - 1.0).abs() < EXACT, "{q} {sigma} {order}");
+        }
+    }
+
+    #[test]
+    fn the_plain_gaussian_has_its_closed_form() {
+        assert!((rdp(1.0, 0.7, 1.5) / (0.75 / 0.49) - 1.0).abs() < EXACT);
+    }
+
+    #[test]
+    fn rdp_grows_with_the_order() {
+        for (q, sigma) in [(0.01, 0.05), (0.01, 0.3), (0.1, 1.0), (1e-6, 0.2), (0.5, 30.0)] {
+            let mut all = RdpAccountant::new();
+            let (q, sigma) = (SamplingRate::new(q).unwrap(), NoiseMultiplier::new(sigma).unwrap());
+            all.compose(&Event::poisson_gaussian(q, sigma, 1));
+            assert!(all.rdp().windows(2).all(|w| w[0] <= w[1] * (1.0 + EXACT)), "{q} {sigma}");
+        }
+    }
+
+    #[test]
+    fn nodes_stay_bounded_for_any_noise() {
+        for sigma in [1e-300, 1e-6, 1e-3, 0.01, 1e6, 1e300] {
+            for order in [1.02, 1.1, 1024.0, 1e9] {
+                let step = Mixture { q: 1e-9, sigma };
+                assert!(!needs_quadrature(step, order) || node_count(step, order) <= MAX_NODES);
+                assert!(rdp(1e-9, sigma, order) > 0.0, "{sigma} {order}");
+            }
+        }
+    }
+
+    #[test]
+    fn epsilon_and_delta_are_inverse() {
+        let mut accountant = RdpAccountant::new();
+        let (q, sigma) = (SamplingRate::new(0.01).unwrap(), NoiseMultiplier::new(1.0).unwrap());
+        accountant.compose(&Event::poisson_gaussian(q, sigma, 1000));
+        let delta = Delta::new(1e-5).unwrap();
+        let epsilon = Epsilon::new(accountant.epsilon(delta)).unwrap();
+        assert!((accountant.delta(epsilon) / delta.value() - 1.0).abs() < EXACT);
+    }
+
+    #[test]
+    fn orders_that_mean_nothing_are_refused() {
+        for orders in [vec![], vec![1.0], vec![2.0, f64::NAN], vec![f64::INFINITY], vec![-3.0]] {
+            assert!(matches!(RdpAccountant::with_orders(orders), Err(Error::Parameter { .. })));
+        }
+    }
+}

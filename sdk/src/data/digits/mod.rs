@@ -79,10 +79,8 @@ impl Hand {
         let slant = rng.random_range(-0.25..0.3);
         let (wide, high) = (rng.random_range(12.0..19.0), rng.random_range(16.0..21.0));
         // Rotation after shear after scale.
-        let map = [
-            [cos * wide, (cos * slant - sin) * high],
-            [sin * wide, (sin * slant + cos) * high],
-        ];
+        let map =
+            [[cos * wide, (cos * slant - sin) * high], [sin * wide, (sin * slant + cos) * high]];
         Self {
             map,
             centre: [rng.random_range(11.5..16.5), rng.random_range(12.0..16.0)],

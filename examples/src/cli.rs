@@ -1,0 +1,80 @@
+//! What the two commands do with their settings.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::Error;
+use crate::report::{self, Report};
+use crate::run::Run;
+use crate::settings::Settings;
+use crate::task::Task;
+use crate::progress::bytes;
+
+/// Runs a command to its exit code: 0 on success, 1 on an error, which is printed.
+#[must_use]
+pub fn main(settings: Settings) -> ExitCode {
+    match execute(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(settings: Settings) -> Result<(), Error> {
+    let (json, folder, dry_run) =
+        (settings.json.clone(), settings.report.clone(), settings.dry_run);
+    let clients = settings.clients;
+    let cohort = settings.cohort();
+    let run = Run::prepare(settings)?;
+    println!("{}", forecast(run.task(), clients, cohort));
+    if dry_run {
+        return Ok(());
+    }
+    let state = tempfile::tempdir()?;
+    let report = run.execute(state.path())?;
+    println!("{}", report::summary_table(&report));
+    if let Some(file) = json {
+        write_json(&report, &file)?;
+    }
+    if let Some(folder) = folder {
+        report::write(&report, &folder)?;
+        println!("report: {}", folder.join("report.html").display());
+    }
+    Ok(())
+}
+
+/// The report alone, in one step: either the old file or the whole new one is there.
+fn write_json(report: &Report, file: &Path) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(report)?;
+    let folder = file.parent().filter(|f| !f.as_os_str().is_empty());
+    let mut temporary = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    std::io::Write::write_all(&mut temporary, text.as_bytes())?;
+    temporary.persist(file).map_err(|e| e.error)?;
+    Ok(())
+}
+
+/// What a run will cost, before anything runs.
+fn forecast(task: &Task, clients: u32, cohort: u32) -> String {
+    let plan = &task.plan;
+    let privacy = &plan.privacy;
+    let up: u64 = (0..privacy.rounds()).map(|r| task.expected_update_bytes(r)).sum();
+    let dense = privacy.rounds() * plan.layout.len() as u64 * 4;
+    format!(
+        "plan      {clients} devices, {cohort} a round, {} rounds of which {} warm-up\n\
+         privacy   noise multiplier {:.4}, {} steps at sampling rate {}, \
+         epsilon {:.3} at delta {} ({} accountant, one example added or removed)\n\
+         upload    about {} a device over the whole run, {} as dense float32",
+        privacy.rounds(),
+        privacy.warmup.rounds,
+        privacy.least_noise_multiplier().value(),
+        privacy.rounds() * u64::from(privacy.local_steps),
+        privacy.rate,
+        task.epsilon.epsilon,
+        privacy.delta,
+        task.epsilon.accountant,
+        bytes(up),
+        bytes(dense),
+    )
+}

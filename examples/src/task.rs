@@ -1,0 +1,127 @@
+//! From settings to a task: the noise that meets the budget, and what a run will cost.
+
+use adafed::algorithm::{AlgorithmPlan, SgdSettings};
+use adafed::nn::{Model, ModelSpec};
+use adafed::privacy::accounting::EpsilonBound;
+use adafed::privacy::accounting::calibration::{CalibrateBy, PhaseShape, noise_multiplier};
+use adafed::privacy::{
+    Adjacency, NoiseMultiplier, PrivacyPhase, PrivacyPlan, ResolutionBits, TrustModel,
+};
+use adafed::wire::{RoundPlan, TaskId, TaskPlan};
+
+use crate::Error;
+use crate::settings::Settings;
+
+/// Time after which a round is closed with the reports it has.
+const DEADLINE_MS: u64 = 120_000;
+/// How often a waiting device asks again. Short: everything runs on one machine.
+const RETRY_AFTER_MS: u64 = 20;
+
+/// A task that is ready to be created.
+#[derive(Debug)]
+pub struct Task {
+    /// Its plan.
+    pub plan: TaskPlan,
+    /// Its first parameters.
+    pub parameters: Vec<f32>,
+    /// Epsilon of a device that takes part in every round.
+    pub epsilon: EpsilonBound,
+}
+
+impl Task {
+    /// Calibrates the noise and puts the plan together, for devices of nominally
+    /// `nominal_examples` examples each.
+    ///
+    /// # Errors
+    /// What makes the settings impossible, such as an epsilon too small for the steps.
+    pub fn new(settings: &Settings, spec: &ModelSpec, nominal_examples: u32) -> Result<Self, Error> {
+        let model = Model::new(spec).map_err(adafed::Error::from)?;
+        let plan = TaskPlan {
+            task: TaskId::try_from("simulation".to_owned())?,
+            model: serde_json::to_string(spec)?,
+            layout: model.layout().clone(),
+            privacy: privacy_plan(settings, nominal_examples)?,
+            algorithm: algorithm_plan(settings),
+            rounds: round_plan(settings),
+        };
+        plan.check()?;
+        let parameters = model.initial(settings.seed);
+        let epsilon = plan.privacy.epsilon();
+        Ok(Self { plan, parameters, epsilon })
+    }
+
+    /// Expected bytes of one update in `round`: the packed width of noise whose
+    /// standard deviation is 32 to 64 units, times the active coordinates.
+    #[must_use]
+    pub fn expected_update_bytes(&self, round: u64) -> u64 {
+        let privacy = &self.plan.privacy;
+        let d = self.plan.layout.len();
+        let active = if privacy.is_warmup(round) {
+            d
+        } else {
+            let t = round - privacy.warmup.rounds;
+            self.plan.algorithm.retention.active_count(t, privacy.main.rounds, d)
+        };
+        let steps = f64::from(privacy.local_steps).sqrt();
+        let units = privacy.noise_std_steps(round) * steps
+            / f64::from(self.plan.upload_shift(round)).exp2();
+        // The largest of `active` normal draws lies near sqrt(2 ln active) deviations.
+        let largest = units * (2.0 * (active as f64).ln()).sqrt().max(1.0);
+        let width = (2.0 * largest).log2().ceil();
+        (active as f64 * width / 8.0).ceil() as u64
+    }
+}
+
+fn privacy_plan(settings: &Settings, nominal_examples: u32) -> Result<PrivacyPlan, Error> {
+    let warmup_rounds = settings.warmup_rounds.min(settings.rounds);
+    let main_rounds = settings.rounds - warmup_rounds;
+    let shape = |rounds: u64| PhaseShape {
+        rate: settings.rate,
+        steps: rounds.saturating_mul(u64::from(settings.local_steps)),
+        relative_noise: 1.0,
+    };
+    let phases: Vec<PhaseShape> =
+        [warmup_rounds, main_rounds].into_iter().filter(|r| *r > 0).map(shape).collect();
+    let noise_multiplier: NoiseMultiplier =
+        noise_multiplier(settings.epsilon, settings.delta, &phases, CalibrateBy::Tightest)?;
+    Ok(PrivacyPlan {
+        trust: TrustModel::Local,
+        adjacency: Adjacency::AddRemove,
+        rate: settings.rate,
+        nominal_examples,
+        clip: settings.clip,
+        resolution_bits: ResolutionBits::DEFAULT,
+        delta: settings.delta,
+        local_steps: settings.local_steps,
+        warmup: PrivacyPhase { rounds: warmup_rounds, noise_multiplier },
+        main: PrivacyPhase { rounds: main_rounds, noise_multiplier },
+    })
+}
+
+fn algorithm_plan(settings: &Settings) -> AlgorithmPlan {
+    let mut scale = settings.scale;
+    scale.centre = settings.centre;
+    AlgorithmPlan {
+        importance: settings.importance,
+        random_seed: settings.seed,
+        retention: settings.retention,
+        scale,
+        optimizer: SgdSettings {
+            learning_rate: settings.learning_rate,
+            final_share: settings.final_share,
+            momentum: settings.momentum,
+        },
+        local_learning_rate: settings.learning_rate,
+    }
+}
+
+fn round_plan(settings: &Settings) -> RoundPlan {
+    let cohort = settings.cohort();
+    RoundPlan {
+        cohort,
+        report_goal: cohort,
+        least_reports: cohort.div_ceil(2),
+        deadline_ms: DEADLINE_MS,
+        retry_after_ms: RETRY_AFTER_MS,
+    }
+}

@@ -1,0 +1,214 @@
+//! Laws that both accountants keep, and frozen values.
+//!
+//! Frozen values are tight references computed independently of this crate (closed
+//! forms, or tilted FFT matched to 32-digit quadrature) with their own error below 1e-7.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Event, NoiseMultiplier, SamplingRate};
+
+/// The grid may cost this much (`pld` aims at a tenth of it); less than 0 is unsound.
+const PLD_LOOSENESS: f64 = 1e-3;
+/// Rounding and the error of the references.
+const ROUNDING: f64 = 1e-6;
+/// Neighbouring queries may use different grids, each within a fraction of this.
+const GRID_JITTER: f64 = 2e-4;
+/// Sums in another order.
+const REORDERED: f64 = 1e-9;
+
+fn event(q: f64, sigma: f64, steps: u64) -> Event {
+    let (q, sigma) = (SamplingRate::new(q).unwrap(), NoiseMultiplier::new(sigma).unwrap());
+    Event::poisson_gaussian(q, sigma, steps)
+}
+
+fn plan(events: &[(f64, f64, u64)]) -> Composition {
+    events.iter().map(|&(q, sigma, steps)| event(q, sigma, steps)).collect()
+}
+
+fn at(delta: f64) -> Delta {
+    Delta::new(delta).unwrap()
+}
+
+/// (events, delta, tight epsilon, exact Renyi epsilon at the default orders).
+type Reference = (&'static [(f64, f64, u64)], f64, f64, f64);
+const REFERENCES: [Reference; 12] = [
+    (&[(1.0, 1.0, 1)], 1e-5, 4.37717809568, 4.72850706722),
+    (&[(1.0, 5.0, 1000)], 1e-8, 54.7790322655, 57.0070376624),
+    (&[(1.0, 5.0, 1), (1.0, 10.0, 4)], 1e-5, 1.06078975542, 1.15815059504),
+    (&[(0.01, 1.0, 1000)], 1e-5, 1.82823666657, 2.10136527165),
+    (&[(0.04, 1.5, 2250)], 1e-5, 6.76878039365, 7.32911117148),
+    (&[(0.02, 1.2, 1)], 1e-5, 0.242042686952, 0.770563828978),
+    (&[(0.001, 0.3, 1)], 1e-6, 8.24586323369, 10.2769928979),
+    (&[(0.0001, 10.0, 100_000)], 1e-5, 0.00745884747914, 0.00865240498398),
+    (&[(0.0001, 0.5, 100_000)], 1e-9, 5.21162610419, 6.13301256508),
+    (&[(0.01, 0.3, 100)], 1e-5, 26.8347115508, 32.0615565961),
+    (&[(0.05, 4.0, 50), (0.05, 1.0, 500)], 1e-5, 7.53671771156, 8.31003652041),
+    (&[(0.3, 2.0, 3), (0.01, 0.6, 300)], 1e-5, 5.09230687516, 6.1828796686),
+];
+
+#[test]
+fn losses_on_a_grid_bound_the_tight_epsilon_from_above_and_closely() {
+    for (events, delta, tight, _) in REFERENCES {
+        let ratio = pld_epsilon(&plan(events), at(delta)) / tight;
+        assert!((1.0 - ROUNDING..=1.0 + PLD_LOOSENESS).contains(&ratio), "{events:?}: {ratio}");
+    }
+}
+
+#[test]
+fn renyi_epsilon_is_exact_at_its_orders() {
+    for (events, delta, _, exact) in REFERENCES {
+        let ratio = rdp_epsilon(&plan(events), at(delta)) / exact;
+        assert!((ratio - 1.0).abs() <= ROUNDING, "{events:?}: {ratio}");
+    }
+}
+
+#[test]
+fn delta_is_bounded_closely() {
+    // (q, sigma, steps, epsilon, tight delta), from the same references.
+    for (q, sigma, steps, epsilon, tight) in [
+        (0.01, 1.0, 1000, 2.0, 2.66557195077e-6),
+        (0.01, 1.0, 1000, 4.0, 5.35147857189e-13),
+        (0.5, 4.0, 100, 0.0, 0.468012322793),
+        (1.0, 1.0, 1, 1.0, 0.126936737507),
+        (0.3, 0.5, 1, 6.0, 5.47615166413e-4),
+    ] {
+        let ratio = delta(&plan(&[(q, sigma, steps)]), Epsilon::new(epsilon).unwrap()) / tight;
+        assert!((1.0 - ROUNDING..=1.01).contains(&ratio), "{q} {sigma} {steps}: {ratio}");
+    }
+}
+
+#[test]
+fn the_tighter_accountant_is_reported_by_name() {
+    let bound = epsilon(&plan(&[(0.01, 1.0, 1000)]), at(1e-5));
+    assert_eq!(bound.accountant, Accountant::Pld);
+    assert_eq!(bound.accountant.to_string(), "PLD");
+    let bound = epsilon(&plan(&[(0.01, 1e-3, 1)]), at(1e-5));
+    assert_eq!(bound.accountant, Accountant::Rdp);
+    assert!(bound.epsilon.is_finite());
+}
+
+#[test]
+fn edge_cases_are_those_of_the_documentation() {
+    let (zero, one) = (Epsilon::new(0.0).unwrap(), Epsilon::new(1.0).unwrap());
+    for nothing in [plan(&[]), plan(&[(0.5, 1.0, 0)]), plan(&[(0.0, 0.0, 9)])] {
+        assert_eq!(epsilon(&nothing, at(0.0)).epsilon, 0.0);
+        assert_eq!((delta(&nothing, zero), delta(&nothing, one)), (0.0, 0.0));
+    }
+    let noiseless = plan(&[(0.01, 1.0, 10), (0.01, 0.0, 1)]);
+    assert_eq!(epsilon(&noiseless, at(1e-5)).epsilon, f64::INFINITY);
+    assert_eq!(delta(&noiseless, one), 1.0);
+    let some = plan(&[(0.01, 1.0, 10)]);
+    assert_eq!(epsilon(&some, at(0.0)).epsilon, f64::INFINITY);
+    assert_eq!(epsilon(&some, at(1.0)).epsilon, 0.0);
+    assert_eq!(pld_epsilon(&some, at(1e-260)), f64::INFINITY);
+    assert_eq!(pld_epsilon(&plan(&[(0.1, 1e-3, 1)]), at(1e-5)), f64::INFINITY);
+    assert_eq!(pld_epsilon(&plan(&[(0.1, 1.0, u64::MAX)]), at(1e-5)), f64::INFINITY);
+}
+
+#[test]
+fn tiny_losses_neither_vanish_nor_blow_up() {
+    for below in [plan(&[(1.0, 1e6, 1)]), plan(&[(1e-8, 1.0, 100)])] {
+        assert_eq!(epsilon(&below, at(1e-5)).epsilon, 0.0);
+    }
+    let tiny = epsilon(&plan(&[(1.0, 1e6, 1)]), at(1e-9)).epsilon;
+    assert!((tiny / 2.7178059288e-6 - 1.0).abs() < PLD_LOOSENESS, "{tiny}");
+    let tiny = epsilon(&plan(&[(1e-8, 1.0, 1)]), at(1e-9)).epsilon;
+    assert!((tiny / 2.19099838948e-8 - 1.0).abs() < PLD_LOOSENESS, "{tiny}");
+    let large = epsilon(&plan(&[(1.0, 0.01, 1)]), at(1e-5)).epsilon;
+    assert!((large / 5425.50984615 - 1.0).abs() < PLD_LOOSENESS, "{large}");
+}
+
+#[test]
+fn a_query_of_two_to_the_31_steps_stays_within_memory() {
+    // Central limit value 0.031361, exact Renyi value 0.0353095513925.
+    let bound = pld_epsilon(&plan(&[(1e-6, 5.0, 1 << 31)]), at(1e-6));
+    assert!((bound / 0.031361 - 1.0).abs() < 2e-2, "{bound}");
+}
+
+#[test]
+fn plain_gaussian_steps_are_one_step_with_less_noise() {
+    let (many, one) = (plan(&[(1.0, 4.0, 64)]), plan(&[(1.0, 0.5, 1)]));
+    let rdp = rdp_epsilon(&many, at(1e-6)) / rdp_epsilon(&one, at(1e-6));
+    let pld = pld_epsilon(&many, at(1e-6)) / pld_epsilon(&one, at(1e-6));
+    assert!((rdp - 1.0).abs() < REORDERED && (pld - 1.0).abs() < GRID_JITTER, "{rdp} {pld}");
+}
+
+#[test]
+fn sampling_never_costs_more_than_none() {
+    let bound = epsilon(&plan(&[(0.9999, 1.3, 20)]), at(1e-5)).epsilon;
+    assert!(bound <= 19.9412615098, "{bound}");
+}
+
+/// Plans as they occur: (q, sigma, steps, log10 delta).
+fn typical() -> impl Strategy<Value = (f64, f64, u64, f64)> {
+    (-2.5..0.0_f64, 0.6..8.0_f64, 1_u64..2000, -9.0..-3.0_f64)
+        .prop_map(|(q, sigma, steps, delta)| (10_f64.powf(q), sigma, steps, 10_f64.powf(delta)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn epsilon_falls_with_noise_and_grows_with_steps_and_rate(
+        (q, sigma, steps, delta) in typical(),
+        more in 1.0..1.5_f64,
+    ) {
+        let eps = |q: f64, sigma, steps| {
+            let c = plan(&[(q.min(1.0), sigma, steps)]);
+            (rdp_epsilon(&c, at(delta)), pld_epsilon(&c, at(delta)))
+        };
+        let (rdp, pld) = eps(q, sigma, steps);
+        for larger in [
+            eps(q * more, sigma, steps),
+            eps(q, sigma / more, steps),
+            eps(q, sigma, (steps as f64 * more) as u64),
+        ] {
+            prop_assert!(rdp <= larger.0 * (1.0 + REORDERED), "{rdp} {}", larger.0);
+            prop_assert!(pld <= larger.1 * (1.0 + GRID_JITTER), "{pld} {}", larger.1);
+        }
+    }
+
+    #[test]
+    fn a_grid_of_losses_is_never_looser_than_renyi((q, sigma, steps, delta) in typical()) {
+        let c = plan(&[(q, sigma, steps)]);
+        prop_assert!(pld_epsilon(&c, at(delta)) <= rdp_epsilon(&c, at(delta)) * (1.0 + ROUNDING));
+    }
+
+    #[test]
+    fn order_and_splitting_do_not_matter(
+        (q, sigma, steps, delta) in typical(),
+        other in 0.6..4.0_f64,
+        part in 0.0..1.0_f64,
+    ) {
+        let first = (steps as f64 * part) as u64;
+        let whole = plan(&[(q, sigma, steps), (q, other, 7)]);
+        let split = plan(&[(q, sigma, first), (q, other, 7), (q, sigma, steps - first)]);
+        let turned = plan(&[(q, other, 7), (q, sigma, steps)]);
+        for c in [split, turned] {
+            let rdp = rdp_epsilon(&c, at(delta)) / rdp_epsilon(&whole, at(delta));
+            let pld = pld_epsilon(&c, at(delta)) / pld_epsilon(&whole, at(delta));
+            prop_assert!((rdp - 1.0).abs() <= REORDERED || rdp.is_nan(), "{rdp}");
+            prop_assert!((pld - 1.0).abs() <= REORDERED || pld.is_nan(), "{pld}");
+        }
+    }
+
+    #[test]
+    fn no_answer_is_ever_not_a_number(
+        q in -12.0..0.0_f64,
+        sigma in -4.0..8.0_f64,
+        steps in 0.0..15.0_f64,
+        log_delta in -300.0..0.0_f64,
+        eps in -9.0..6.0_f64,
+    ) {
+        let c = plan(&[(10_f64.powf(q), 10_f64.powf(sigma), 10_f64.powf(steps) as u64)]);
+        let d = at(10_f64.powf(log_delta));
+        let e = Epsilon::new(10_f64.powf(eps)).unwrap();
+        for epsilon in [rdp_epsilon(&c, d), pld_epsilon(&c, d), epsilon(&c, d).epsilon] {
+            prop_assert!(epsilon >= 0.0, "{epsilon}");
+        }
+        for delta in [rdp(&c).delta(e), pld::delta(&c, e), delta(&c, e)] {
+            prop_assert!((0.0..=1.0).contains(&delta), "{delta}");
+        }
+    }
+}

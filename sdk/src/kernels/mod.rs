@@ -1,0 +1,52 @@
+//! CPU kernels of the layers: the only module of the crate with `unsafe`, and that only
+//! around [`gemm`].
+//!
+//! Everything else is portable, branch-free Rust run through [`vectorised`], which the
+//! compiler turns into vector code for the best instruction set found at run time; a
+//! stock x86-64 build does not run scalar. No kernel starts a thread: parallelism is
+//! across micro-batches. No kernel uses `mul_add`, which is a library call where the
+//! processor has no fused multiply-add.
+//!
+//! Kernels are called behind the shape check of a model; lengths that do not fit are
+//! a bug of the caller inside this crate and are met by `assert!`.
+#![allow(unsafe_code)]
+
+mod activation;
+mod columns;
+mod gemm;
+mod math;
+mod pool;
+mod reduce;
+mod window;
+
+pub(crate) use activation::Activation;
+pub(crate) use columns::Columns;
+pub(crate) use gemm::{Matrix, multiply};
+pub(crate) use math::{exp, log_sum_exp};
+pub(crate) use pool::{average_pool, average_pool_gradient, max_pool, max_pool_gradient};
+pub(crate) use reduce::{outer_product, row_sums};
+pub(crate) use window::Window;
+
+/// Values that kernels move at a time: one AVX register.
+const LANES: usize = 8;
+
+/// Runs `kernel` compiled for the best instruction set of this processor.
+///
+/// `kernel` must be an `#[inline(always)]` closure, and its callees inline: only what is
+/// inlined into it is compiled for that instruction set.
+#[inline]
+pub(crate) fn vectorised<R>(kernel: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(kernel)
+}
+
+/// The [`LANES`] values from `start`; buffers of kernels have that much slack at the end.
+#[inline(always)]
+fn lanes(values: &[f32], start: usize) -> &[f32; LANES] {
+    values[start..].first_chunk().expect("buffers end with slack")
+}
+
+/// As [`lanes`], to write.
+#[inline(always)]
+fn lanes_mut(values: &mut [f32], start: usize) -> &mut [f32; LANES] {
+    values[start..].first_chunk_mut().expect("buffers end with slack")
+}

@@ -1,0 +1,148 @@
+//! What can be wrong with a model description or with what is given to a model.
+
+/// An error of the model layer, grouped by who is to blame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Caller: the model description is not the JSON of a `ModelSpec`.
+    #[error("the model description is not valid: {reason}; see `ModelSpec` for its form")]
+    Json {
+        /// What the JSON reader said, with line and column where known.
+        reason: String,
+    },
+    /// Caller: a layer type that AdaFed does not have.
+    #[error(
+        "layer type `{layer_type}` is not supported; supported are {}", .supported.join(", ")
+    )]
+    UnknownLayer {
+        /// The type asked for.
+        layer_type: String,
+        /// The types there are.
+        supported: &'static [&'static str],
+    },
+    /// Caller: a layer whose output for one example depends on the other examples.
+    #[error(
+        "layer type `{layer_type}` mixes examples, so no gradient belongs to one example alone \
+         and differential privacy cannot bound its influence; replace it by group_norm"
+    )]
+    MixesExamples {
+        /// The type asked for.
+        layer_type: String,
+    },
+    /// Caller: a setting of one layer has a value that means nothing.
+    #[error("layer {layer} ({layer_type}): {setting} is {value}, expected {expected}")]
+    Setting {
+        /// Position of the layer.
+        layer: usize,
+        /// Type of the layer.
+        layer_type: &'static str,
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: usize,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// Caller: a layer does not fit what comes out of the one before it.
+    #[error("layer {layer} ({layer_type}) is given shape {found:?}, expected {expected}")]
+    Shape {
+        /// Position of the layer; the number of layers where it is the loss.
+        layer: usize,
+        /// Type of the layer.
+        layer_type: &'static str,
+        /// Shape of one example that reaches the layer.
+        found: Vec<usize>,
+        /// What the layer takes.
+        expected: String,
+    },
+    /// Caller: the input shape has no dimension, or an empty one.
+    #[error("the input shape {shape:?} holds no values; every dimension must be at least 1")]
+    EmptyInput {
+        /// The refused shape.
+        shape: Vec<usize>,
+    },
+    /// Caller: nothing to train.
+    #[error("the model has no parameters; add a linear or conv2d layer")]
+    NoParameters,
+    /// Caller: a model too large to address.
+    #[error(
+        "layer {layer} ({layer_type}) needs more than {limit} values for its parameters or for \
+         one example; use a smaller layer"
+    )]
+    TooLarge {
+        /// Position of the layer.
+        layer: usize,
+        /// Type of the layer.
+        layer_type: &'static str,
+        /// Most values allowed.
+        limit: usize,
+    },
+    /// Caller: a parameter vector of another model.
+    #[error("{found} parameters were given, the model has {expected}")]
+    Parameters {
+        /// Number given.
+        found: usize,
+        /// Number the layout calls for.
+        expected: usize,
+    },
+    /// Caller: inputs that are not the stated number of whole examples.
+    #[error("{found} input values were given for {examples} examples, expected {expected}")]
+    Inputs {
+        /// Values given.
+        found: usize,
+        /// Examples stated, or labels given.
+        examples: usize,
+        /// Values these examples have.
+        expected: usize,
+    },
+    /// Caller: a label that the model has no output for.
+    #[error("example {example} has label {label}, expected 0 to {}", .classes.saturating_sub(1))]
+    Label {
+        /// Index of the example.
+        example: usize,
+        /// The refused label.
+        label: u32,
+        /// Number of outputs of the model.
+        classes: usize,
+    },
+    /// Bug: the tensor library refused an operation that the shape check allowed.
+    #[error("internal error, please report it: the tensor library said: {reason}")]
+    Tensor {
+        /// What candle said.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Stable name of the error, for logs and for callers of other languages.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Json { .. } => "nn.json",
+            Self::UnknownLayer { .. } => "nn.unknown_layer",
+            Self::MixesExamples { .. } => "nn.mixes_examples",
+            Self::Setting { .. } => "nn.setting",
+            Self::Shape { .. } => "nn.shape",
+            Self::EmptyInput { .. } => "nn.empty_input",
+            Self::NoParameters => "nn.no_parameters",
+            Self::TooLarge { .. } => "nn.too_large",
+            Self::Parameters { .. } => "nn.parameters",
+            Self::Inputs { .. } => "nn.inputs",
+            Self::Label { .. } => "nn.label",
+            Self::Tensor { .. } => "nn.tensor",
+        }
+    }
+
+    /// Whether the same call can succeed later: never, all of these are decided by
+    /// their arguments.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        false
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor { reason: error.to_string() }
+    }
+}

@@ -1,0 +1,189 @@
+//! Shapes and parameters that follow from a description.
+
+use adafed_algorithm::{Layout, TensorLayout};
+
+use super::{Error, LayerSpec, Loss, ModelSpec};
+
+/// Most values that one layer may have as parameters, or produce for one example.
+/// Descriptions come from servers; this keeps every length far from overflow.
+const MAX_VALUES: usize = 1 << 28;
+
+impl ModelSpec {
+    /// Checks every layer against the shape that reaches it.
+    ///
+    /// # Errors
+    /// [`Error::EmptyInput`], [`Error::Setting`], [`Error::Shape`], [`Error::TooLarge`].
+    pub fn check(&self) -> Result<(), Error> {
+        self.shapes().map(|_| ())
+    }
+
+    /// Number of outputs (classes) of the model.
+    ///
+    /// # Errors
+    /// As [`ModelSpec::check`].
+    pub fn output_len(&self) -> Result<usize, Error> {
+        let shapes = self.shapes()?;
+        Ok(shapes.last().map_or(0, |shape| shape.iter().product()))
+    }
+
+    /// The parameters in flat order, named `<layer>.weight` and `<layer>.bias`.
+    ///
+    /// # Errors
+    /// As [`ModelSpec::check`].
+    pub fn layout(&self) -> Result<Layout, Error> {
+        self.check()?;
+        let named = |(index, layer): (usize, &LayerSpec)| {
+            layer.tensors().into_iter().map(move |(name, shape)| TensorLayout {
+                name: format!("{index}.{name}"),
+                shape,
+            })
+        };
+        Ok(Layout { tensors: self.layers.iter().enumerate().flat_map(named).collect() })
+    }
+
+    /// Shape of one example before the first layer, and after each layer.
+    pub(super) fn shapes(&self) -> Result<Vec<Vec<usize>>, Error> {
+        if self.input.is_empty() || self.input.contains(&0) {
+            return Err(Error::EmptyInput { shape: self.input.clone() });
+        }
+        check_size(0, "input", &self.input)?;
+        let mut shapes = vec![self.input.clone()];
+        for (index, layer) in self.layers.iter().enumerate() {
+            let output = layer.output_shape(index, &shapes[index])?;
+            check_size(index, layer.type_name(), &output)?;
+            shapes.push(output);
+        }
+        self.check_loss(&shapes[self.layers.len()])?;
+        Ok(shapes)
+    }
+
+    fn check_loss(&self, output: &[usize]) -> Result<(), Error> {
+        match self.loss {
+            Loss::CrossEntropy if output.len() == 1 => Ok(()),
+            Loss::CrossEntropy => Err(Error::Shape {
+                layer: self.layers.len(),
+                layer_type: "cross_entropy",
+                found: output.to_vec(),
+                expected: "[classes]; end with flatten and linear".to_owned(),
+            }),
+        }
+    }
+}
+
+impl LayerSpec {
+    /// Tensors of the layer in flat order, without the layer's number.
+    pub(super) fn tensors(&self) -> Vec<(&'static str, Vec<usize>)> {
+        let (weight, outputs, bias) = match *self {
+            Self::Linear { inputs, outputs, bias } => (vec![outputs, inputs], outputs, bias),
+            Self::Conv2d { inputs, outputs, kernel, bias, .. } => {
+                (vec![outputs, inputs, kernel, kernel], outputs, bias)
+            }
+            _ => return Vec::new(),
+        };
+        let mut tensors = vec![("weight", weight)];
+        if bias {
+            tensors.push(("bias", vec![outputs]));
+        }
+        tensors
+    }
+
+    /// Shape of one example after the layer, given the one before it.
+    fn output_shape(&self, layer: usize, input: &[usize]) -> Result<Vec<usize>, Error> {
+        self.check_settings(layer)?;
+        for (_, shape) in self.tensors() {
+            check_size(layer, self.type_name(), &shape)?;
+        }
+        let refuse = |expected: String| Error::Shape {
+            layer,
+            layer_type: self.type_name(),
+            found: input.to_vec(),
+            expected,
+        };
+        match *self {
+            Self::Linear { inputs, outputs, .. } => match input.split_last() {
+                Some((last, leading)) if *last == inputs => {
+                    Ok(leading.iter().copied().chain([outputs]).collect())
+                }
+                _ => Err(refuse(format!("[.., {inputs}]"))),
+            },
+            Self::Conv2d { inputs, outputs, kernel, stride, padding, .. } => {
+                let [channels, height, width] = *input else {
+                    return Err(refuse(format!("[{inputs}, height, width]")));
+                };
+                let side = |length: usize| positions(length + 2 * padding, kernel, stride);
+                match (side(height), side(width)) {
+                    (Some(height), Some(width)) if channels == inputs => {
+                        // The image laid out as columns is the largest buffer there is.
+                        let columns = [inputs, kernel, kernel, height, width];
+                        check_size(layer, self.type_name(), &columns)?;
+                        Ok(vec![outputs, height, width])
+                    }
+                    _ => {
+                        let least = kernel.saturating_sub(2 * padding).max(1);
+                        Err(refuse(format!("[{inputs}, {least} or more, {least} or more]")))
+                    }
+                }
+            }
+            Self::MaxPool2d { kernel, stride } | Self::AvgPool2d { kernel, stride } => {
+                let expected =
+                    || refuse(format!("[channels, {kernel} or more, {kernel} or more]"));
+                let [channels, height, width] = *input else { return Err(expected()) };
+                let side = |length| positions(length, kernel, stride.unwrap_or(kernel));
+                let (height, width) = side(height).zip(side(width)).ok_or_else(expected)?;
+                Ok(vec![channels, height, width])
+            }
+            Self::Flatten => Ok(vec![input.iter().product()]),
+            Self::Relu | Self::Tanh | Self::Gelu | Self::Silu | Self::Sigmoid => {
+                Ok(input.to_vec())
+            }
+        }
+    }
+
+    fn check_settings(&self, layer: usize) -> Result<(), Error> {
+        let refuse = |setting, value, expected| Error::Setting {
+            layer,
+            layer_type: self.type_name(),
+            setting,
+            value,
+            expected,
+        };
+        for (setting, value) in self.positive_settings() {
+            if value == 0 || value > MAX_VALUES {
+                return Err(refuse(setting, value, "at least 1 and at most 2^28"));
+            }
+        }
+        match *self {
+            Self::Conv2d { padding, kernel, .. } if padding >= kernel => {
+                Err(refuse("padding", padding, "less than the kernel"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Settings that must not be zero.
+    fn positive_settings(&self) -> Vec<(&'static str, usize)> {
+        match *self {
+            Self::Linear { inputs, outputs, .. } => vec![("in", inputs), ("out", outputs)],
+            Self::Conv2d { inputs, outputs, kernel, stride, .. } => {
+                vec![("in", inputs), ("out", outputs), ("kernel", kernel), ("stride", stride)]
+            }
+            Self::MaxPool2d { kernel, stride } | Self::AvgPool2d { kernel, stride } => {
+                vec![("kernel", kernel), ("stride", stride.unwrap_or(kernel))]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Positions of a window along one side: `(length - kernel) / stride + 1`.
+fn positions(length: usize, kernel: usize, stride: usize) -> Option<usize> {
+    Some(length.checked_sub(kernel)? / stride + 1)
+}
+
+fn check_size(layer: usize, layer_type: &'static str, shape: &[usize]) -> Result<(), Error> {
+    let product = shape.iter().try_fold(1_usize, |product, &side| product.checked_mul(side));
+    match product {
+        Some(values) if values <= MAX_VALUES => Ok(()),
+        _ => Err(Error::TooLarge { layer, layer_type, limit: MAX_VALUES }),
+    }
+}

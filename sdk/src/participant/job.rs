@@ -1,0 +1,180 @@
+//! One round on a device: what was fetched, how far training is, and what will leave.
+
+use adafed_algorithm::{Mask, Standardisation};
+use adafed_privacy::{NoiseSeed, Permit};
+use adafed_wire::{
+    Assignment, Digest, MaskMessage, Message, ModelMessage, PackedIntegers, ScaleMessage, TaskId,
+    TaskPlan, Update, decode, encode,
+};
+use serde::{Deserialize, Serialize};
+
+use super::connection::Connection;
+use crate::Error;
+use crate::data::Dataset;
+use crate::nn::{Model, ModelSpec};
+use crate::train::{LocalRound, add_release, coarsen};
+use crate::transport::Transport;
+
+/// The part of a job that is saved. As secret as the examples: it holds the seed.
+#[derive(Clone, Serialize, Deserialize)]
+struct Saved {
+    assignment: Assignment,
+    #[serde(with = "serde_bytes")]
+    plan: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    mask: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    scale: Vec<u8>,
+    seed: NoiseSeed,
+    steps: u32,
+    sums: Vec<i64>,
+    parameters: ModelMessage,
+}
+
+impl Message for Saved {
+    const NAME: &'static str = "saved round";
+    const LIMIT: usize = adafed_wire::LARGEST;
+}
+
+/// A round in progress.
+pub(super) struct Job {
+    saved: Saved,
+    plan: TaskPlan,
+    model: Model,
+    mask: Mask,
+    standardisation: Standardisation,
+}
+
+impl Job {
+    /// Fetches everything an assignment names, checks it, and draws a fresh seed.
+    pub(super) fn fetch<T: Transport>(
+        connection: &mut Connection<T>,
+        task: &TaskId,
+        assignment: &Assignment,
+    ) -> Result<Self, Error> {
+        let (_, plan) = connection.plan::<TaskPlan>(task, &assignment.plan)?;
+        let (parameters, _) =
+            connection.content::<ModelMessage>(task, &assignment.model, "model")?;
+        let (_, mask) = connection.content::<MaskMessage>(task, &assignment.mask, "mask")?;
+        let (_, scale) =
+            connection.content::<ScaleMessage>(task, &assignment.scale, "scale state")?;
+        let seed = NoiseSeed::from_os()?;
+        let assignment = assignment.clone();
+        let (steps, sums) = (0, Vec::new());
+        Self::new(Saved { assignment, plan, mask, scale, seed, steps, sums, parameters }, task)
+    }
+
+    /// Goes on from saved bytes.
+    pub(super) fn restore(bytes: &[u8], task: &TaskId) -> Result<Self, Error> {
+        Self::new(decode(bytes)?, task)
+    }
+
+    fn new(saved: Saved, task: &TaskId) -> Result<Self, Error> {
+        let plan: TaskPlan = decode(&saved.plan)?;
+        if plan.task != *task {
+            let digest = saved.assignment.plan.to_string();
+            return Err(Error::WrongContent { what: "plan", digest });
+        }
+        plan.check()?;
+        let model = Model::new(&ModelSpec::from_json(&plan.model)?)?;
+        if *model.layout() != plan.layout {
+            let (layout, model) = (plan.layout.len(), model.layout().len());
+            return Err(Error::Layout { layout, model });
+        }
+        let d = plan.layout.len();
+        adafed_algorithm::TrainingState::new(&plan.layout, saved.parameters.parameters.clone())?;
+        let mask = decode::<MaskMessage>(&saved.mask)?.mask(d)?;
+        let scale: ScaleMessage = decode(&saved.scale)?;
+        let standardisation = scale.standardisation(&mask, &plan.layout)?;
+        Ok(Self { saved, plan, model, mask, standardisation })
+    }
+
+    pub(super) fn save(&self) -> Result<Vec<u8>, Error> {
+        Ok(encode(&self.saved)?)
+    }
+
+    pub(super) const fn plan(&self) -> &TaskPlan {
+        &self.plan
+    }
+
+    pub(super) fn plan_digest(&self) -> String {
+        self.saved.assignment.plan.to_string()
+    }
+
+    pub(super) const fn round(&self) -> u64 {
+        self.saved.assignment.round
+    }
+
+    pub(super) const fn steps(&self) -> u32 {
+        self.saved.steps
+    }
+
+    pub(super) const fn is_complete(&self) -> bool {
+        self.saved.steps >= self.plan.privacy.local_steps
+    }
+
+    /// Refuses examples of another shape before anything is charged.
+    pub(super) fn check_examples(&self, data: &dyn Dataset) -> Result<(), Error> {
+        let (found, expected) = (data.shape(), self.model.input_shape());
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::ExampleShape { found: found.to_vec(), expected: expected.to_vec() })
+    }
+
+    /// One private step.
+    pub(super) fn step(&mut self, data: &dyn Dataset, permit: &Permit) -> Result<(), Error> {
+        let local = LocalRound {
+            model: &self.model,
+            data,
+            plans: self.plan.plans(),
+            mask: &self.mask,
+            standardisation: &self.standardisation,
+        };
+        let Saved { seed, steps, sums, parameters, assignment, .. } = &mut self.saved;
+        let released = local.step(&parameters.parameters, permit, seed, *steps)?;
+        if *steps + 1 < self.plan.privacy.local_steps {
+            parameters.parameters =
+                local.sgd(&parameters.parameters, &released, assignment.round)?;
+        }
+        add_release(sums, &released);
+        *steps += 1;
+        Ok(())
+    }
+
+    /// What leaves the device.
+    pub(super) fn release(&self, task: &TaskId) -> Result<Outbox, Error> {
+        let Assignment { round, plan, model, mask, .. } = self.saved.assignment;
+        let shift = self.plan.upload_shift(round);
+        let values = PackedIntegers::pack(&coarsen(&self.saved.sums, shift))?;
+        let update = Update { task: task.clone(), round, plan, model, mask, values };
+        Ok(Outbox { round, body: encode(&update)? })
+    }
+}
+
+/// A release on its way: the exact bytes, kept until the server has them.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Outbox {
+    pub(super) round: u64,
+    #[serde(with = "serde_bytes")]
+    pub(super) body: Vec<u8>,
+}
+
+impl Message for Outbox {
+    const NAME: &'static str = "outbox";
+    const LIMIT: usize = Update::LIMIT + 64;
+}
+
+impl Outbox {
+    pub(super) fn digest(&self) -> String {
+        Digest::of(&self.body).to_string()
+    }
+
+    pub(super) fn save(&self) -> Result<Vec<u8>, Error> {
+        Ok(encode(self)?)
+    }
+
+    pub(super) fn restore(bytes: &[u8]) -> Result<Self, Error> {
+        Ok(decode(bytes)?)
+    }
+}

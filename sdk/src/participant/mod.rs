@@ -1,0 +1,335 @@
+//! A device's part in a task: a state machine that the app drives.
+//!
+//! [`Participant::tick`] does a bounded amount of work and says when to call again. No
+//! thread, no runtime: what the app does not call does not run.
+
+mod builder;
+mod connection;
+mod job;
+
+use std::sync::Arc;
+
+use adafed_privacy::accounting::EpsilonBound;
+use adafed_privacy::{Ledger, Policy};
+use adafed_wire::{CheckinRequest, CheckinResponse, DeviceId, Digest, TaskId, decode, path};
+
+pub use builder::Builder;
+pub use connection::Traffic;
+use connection::Connection;
+use job::{Job, Outbox};
+
+use crate::clock::Clock;
+use crate::data::Dataset;
+use crate::store::Store;
+use crate::transport::Transport;
+use crate::Error;
+
+/// Names of the store's entries.
+mod entry {
+    pub(super) const KEY: &str = "device.key";
+    pub(super) const ENROLLED: &str = "enrolled";
+    pub(super) const ROUND: &str = "round.bin";
+    pub(super) const OUTBOX: &str = "outbox.bin";
+}
+
+/// What a tick did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Activity {
+    /// The device is known to the server now.
+    Enrolled,
+    /// The server has nothing to do, or it is not yet time to ask.
+    Waited,
+    /// The device joined this round.
+    Joined {
+        /// The round.
+        round: u64,
+    },
+    /// One private step of local training.
+    Trained {
+        /// The round.
+        round: u64,
+        /// Steps done, of those the plan asks for.
+        steps: u32,
+    },
+    /// The round's release is recorded in the ledger and ready to leave.
+    Released {
+        /// The round.
+        round: u64,
+    },
+    /// The server has the round's release.
+    Uploaded {
+        /// The round.
+        round: u64,
+    },
+    /// The server no longer takes this round's release. What was charged stays charged.
+    Dropped {
+        /// The round.
+        round: u64,
+        /// Stable code of the server's reason.
+        code: String,
+    },
+    /// The server could not be reached or is busy.
+    Delayed {
+        /// Why.
+        reason: String,
+    },
+    /// The task has ended.
+    Finished,
+}
+
+/// When to call [`Participant::tick`] again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// At once.
+    Now,
+    /// At this time, in milliseconds since 1970.
+    At(u64),
+    /// Never: the task has ended.
+    Never,
+}
+
+/// What a tick did and when to come again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What happened.
+    pub activity: Activity,
+    /// When to call again.
+    pub next: Next,
+}
+
+enum Phase {
+    CheckIn { at_ms: u64 },
+    Training(Box<Job>),
+    Uploading(Outbox),
+    Finished { model: Digest },
+}
+
+/// A device taking part in one task.
+pub struct Participant<T, S: Store> {
+    task: TaskId,
+    token: String,
+    connection: Connection<T>,
+    store: S,
+    ledger: Ledger<S::Ledger>,
+    data: Arc<dyn Dataset>,
+    clock: Arc<dyn Clock>,
+    phase: Phase,
+    enrolled: bool,
+    failures: u32,
+}
+
+impl<T: Transport, S: Store> Participant<T, S> {
+    /// Starts describing a participant of `task`.
+    #[must_use]
+    pub fn builder(task: TaskId) -> Builder<T, S> {
+        Builder::new(task)
+    }
+
+    /// Does one bounded piece of work: one exchange with the server, or one step of
+    /// local training.
+    ///
+    /// # Errors
+    /// What cannot be cured by waiting: a task beyond the device's policy, examples
+    /// that do not fit the model, a store that fails, a server that refuses. Whatever
+    /// was charged stays charged; calling again tries again. What waiting may cure is
+    /// not an error but [`Activity::Delayed`].
+    pub fn tick(&mut self) -> Result<Progress, Error> {
+        match self.advance() {
+            Ok(progress) => {
+                self.failures = 0;
+                Ok(progress)
+            }
+            Err(e) if e.is_retryable() => Ok(self.delay(&e)),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn advance(&mut self) -> Result<Progress, Error> {
+        match &self.phase {
+            Phase::Finished { .. } => progress(Activity::Finished, Next::Never),
+            _ if !self.enrolled => self.enrol(),
+            Phase::CheckIn { at_ms } if self.clock.now_ms() < *at_ms => {
+                progress(Activity::Waited, Next::At(*at_ms))
+            }
+            Phase::CheckIn { .. } => self.check_in(),
+            Phase::Training(_) => self.train(),
+            Phase::Uploading(_) => self.upload(),
+        }
+    }
+
+    fn enrol(&mut self) -> Result<Progress, Error> {
+        self.connection.enrol(&self.token)?;
+        self.store.save(entry::ENROLLED, b"")?;
+        self.enrolled = true;
+        progress(Activity::Enrolled, Next::Now)
+    }
+
+    fn check_in(&mut self) -> Result<Progress, Error> {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let request = CheckinRequest { task: self.task.clone(), version };
+        let answer = self.connection.post(path::CHECKIN, &request)?;
+        match decode(&answer)? {
+            CheckinResponse::Wait { retry_after_ms } => {
+                let at_ms = self.clock.now_ms().saturating_add(retry_after_ms);
+                self.phase = Phase::CheckIn { at_ms };
+                progress(Activity::Waited, Next::At(at_ms))
+            }
+            CheckinResponse::Finished { model } => {
+                self.phase = Phase::Finished { model };
+                progress(Activity::Finished, Next::Never)
+            }
+            CheckinResponse::Join(assignment) => self.join(&assignment),
+        }
+    }
+
+    /// Fetches what the round needs, agrees to its plan, and remembers the round's seed
+    /// before anything is drawn from it.
+    fn join(&mut self, assignment: &adafed_wire::Assignment) -> Result<Progress, Error> {
+        let round = assignment.round;
+        let job = Job::fetch(&mut self.connection, &self.task, assignment)?;
+        job.check_examples(&*self.data)?;
+        self.ledger.accept(self.task.as_str(), &job.plan_digest(), &job.plan().privacy)?;
+        self.store.save(entry::ROUND, &job.save()?)?;
+        self.phase = Phase::Training(Box::new(job));
+        progress(Activity::Joined { round }, Next::Now)
+    }
+
+    /// Charges the round (once), then trains one step; after the last one, the release
+    /// is stored and recorded before its first byte can leave.
+    fn train(&mut self) -> Result<Progress, Error> {
+        let Phase::Training(job) = &mut self.phase else { return self.idle() };
+        let round = job.round();
+        let permit = match self.ledger.charge(self.task.as_str(), round) {
+            // An older snapshot of a round that was released since: never again.
+            Err(adafed_privacy::Error::AlreadyReleased { .. }) => return self.forget(round),
+            other => other?,
+        };
+        if !job.is_complete() {
+            job.step(&*self.data, &permit)?;
+            let steps = job.steps();
+            return progress(Activity::Trained { round, steps }, Next::Now);
+        }
+        let outbox = job.release(&self.task)?;
+        self.store.save(entry::OUTBOX, &outbox.save()?)?;
+        self.ledger.record_release(permit, &outbox.digest())?;
+        self.store.remove(entry::ROUND)?;
+        self.phase = Phase::Uploading(outbox);
+        progress(Activity::Released { round }, Next::Now)
+    }
+
+    fn forget(&mut self, round: u64) -> Result<Progress, Error> {
+        self.store.remove(entry::ROUND)?;
+        self.idle()?;
+        let code = "privacy/already-released".to_owned();
+        progress(Activity::Dropped { round, code }, Next::Now)
+    }
+
+    fn idle(&mut self) -> Result<Progress, Error> {
+        self.phase = Phase::CheckIn { at_ms: 0 };
+        progress(Activity::Waited, Next::Now)
+    }
+
+    fn upload(&mut self) -> Result<Progress, Error> {
+        let Phase::Uploading(outbox) = &self.phase else { return self.idle() };
+        let round = outbox.round;
+        let activity = match self.connection.upload(&self.task, round, &outbox.body) {
+            Ok(_) => Activity::Uploaded { round },
+            Err(Error::Server { status: 404 | 409 | 410, code, .. }) => {
+                Activity::Dropped { round, code }
+            }
+            Err(e) => return Err(e),
+        };
+        self.store.remove(entry::OUTBOX)?;
+        self.phase = Phase::CheckIn { at_ms: 0 };
+        progress(activity, Next::Now)
+    }
+
+    /// Backs off exponentially from 0.1 s to 60 s, with a jitter of the device's own so
+    /// that a fleet does not come back all at once.
+    fn delay(&mut self, error: &Error) -> Progress {
+        let ceiling_ms = (100_u64 << self.failures.min(10)).min(60_000);
+        self.failures += 1;
+        let seed = format!("{}{}", self.device(), self.failures);
+        let jitter = Digest::of(seed.as_bytes()).to_string();
+        let share = u64::from_str_radix(&jitter[..4], 16).unwrap_or(0);
+        let at_ms = self.clock.now_ms() + ceiling_ms / 2 + ceiling_ms / 2 * share / 0xffff;
+        if let Phase::CheckIn { at_ms: at } = &mut self.phase {
+            *at = at_ms;
+        }
+        Progress { activity: Activity::Delayed { reason: error.to_string() }, next: Next::At(at_ms) }
+    }
+
+    /// The round in progress, as bytes from which [`Participant::restore`] goes on with
+    /// the same result; `None` between rounds.
+    ///
+    /// The bytes hold the round's noise seed: they are as secret as the examples.
+    ///
+    /// # Errors
+    /// When the state cannot be encoded.
+    pub fn save(&self) -> Result<Option<Vec<u8>>, Error> {
+        match &self.phase {
+            Phase::Training(job) => job.save().map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Goes on from bytes of [`Participant::save`]. A round whose release is already
+    /// recorded is dropped at the next tick: it cannot be released twice.
+    ///
+    /// # Errors
+    /// When the bytes are not a saved round of this task.
+    pub fn restore(&mut self, saved: &[u8]) -> Result<(), Error> {
+        let job = Job::restore(saved, &self.task)?;
+        self.store.save(entry::ROUND, saved)?;
+        self.phase = Phase::Training(Box::new(job));
+        Ok(())
+    }
+
+    /// The device's name.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.connection.device()
+    }
+
+    /// Epsilon spent on this task so far, by the device's own ledger, at its policy's
+    /// delta.
+    #[must_use]
+    pub fn epsilon(&self) -> EpsilonBound {
+        self.ledger.epsilon(self.task.as_str(), self.ledger.policy().delta)
+    }
+
+    /// The device's own ledger.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger<S::Ledger> {
+        &self.ledger
+    }
+
+    /// The limits the device holds to.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        self.ledger.policy()
+    }
+
+    /// Bytes of bodies sent and received since the start.
+    #[must_use]
+    pub const fn traffic(&self) -> Traffic {
+        self.connection.traffic()
+    }
+
+    /// The final model's parameters once the task has ended, `[d]`.
+    ///
+    /// # Errors
+    /// Those of fetching it.
+    pub fn final_model(&mut self) -> Result<Option<Vec<f32>>, Error> {
+        let Phase::Finished { model } = &self.phase else { return Ok(None) };
+        let model = *model;
+        let message: adafed_wire::ModelMessage =
+            self.connection.content(&self.task, &model, "model")?.0;
+        Ok(Some(message.parameters))
+    }
+}
+
+fn progress(activity: Activity, next: Next) -> Result<Progress, Error> {
+    Ok(Progress { activity, next })
+}

@@ -1,0 +1,196 @@
+//! A store in a folder of its own, durable against power cuts and locked against a
+//! second process.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use adafed_privacy::LedgerStore;
+
+use super::{Error, Store};
+
+const LOCK: &str = "lock";
+const LEDGER: &str = "ledger.jsonl";
+
+/// A device's folder. The lock lives as long as the value.
+#[derive(Debug)]
+pub struct FileStore {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl FileStore {
+    /// Opens a folder, making it where it does not exist, readable by its owner only.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Locked`] while another participant has it open.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        make_private_folder(folder).map_err(|e| io("create", folder, e))?;
+        let path = folder.join(LOCK);
+        let lock = private().write(true).open(&path).map_err(|e| io("open", &path, e))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { folder: folder.to_owned(), _lock: lock }),
+            Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path: folder.to_owned() }),
+            Err(fs::TryLockError::Error(e)) => Err(io("lock", &path, e)),
+        }
+    }
+}
+
+impl Store for FileStore {
+    type Ledger = FileLedger;
+
+    fn ledger(&self) -> Result<FileLedger, Error> {
+        let path = self.folder.join(LEDGER);
+        let new = !path.exists();
+        let file = private().append(true).read(true).open(&path).map_err(|e| io("open", &path, e))?;
+        if new {
+            sync_folder(&self.folder)?;
+        }
+        Ok(FileLedger { path, file })
+    }
+
+    fn load(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.folder.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(io("read", &path, e)),
+        }
+    }
+
+    fn save(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.folder.join(name);
+        let temporary = self.folder.join(format!("{name}.tmp"));
+        let written = private().write(true).truncate(true).open(&temporary).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)
+        });
+        written.map_err(|e| io("write", &path, e))?;
+        sync_folder(&self.folder)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Error> {
+        let path = self.folder.join(name);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io("remove", &path, e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The ledger's file: one record a line, only ever appended.
+#[derive(Debug)]
+pub struct FileLedger {
+    path: PathBuf,
+    file: File,
+}
+
+impl FileLedger {
+    fn describe(&self, action: &'static str, e: std::io::Error) -> String {
+        io(action, &self.path, e).to_string()
+    }
+}
+
+impl LedgerStore for FileLedger {
+    fn append(&mut self, line: &str) -> Result<(), String> {
+        let before = self.file.metadata().map_err(|e| self.describe("read", e))?.len();
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(|e| {
+            // Half a record must not be completed by the next one.
+            let _ = self.file.set_len(before);
+            self.describe("append to", e)
+        })
+    }
+
+    fn read(&mut self) -> Result<String, String> {
+        let mut text = String::new();
+        let mut file = File::open(&self.path).map_err(|e| self.describe("open", e))?;
+        file.read_to_string(&mut text).map_err(|e| self.describe("read", e))?;
+        Ok(text)
+    }
+
+    fn truncate(&mut self, bytes: u64) -> Result<(), String> {
+        let cut = self.file.set_len(bytes).and_then(|()| self.file.sync_all());
+        cut.map_err(|e| self.describe("truncate", e))
+    }
+}
+
+fn io(action: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Error::Io { action, path: path.to_owned(), source }
+}
+
+/// Options that create files for their owner alone.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn make_private_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Makes a rename or a new file durable; folders cannot be synced on every system.
+fn sync_folder(folder: &Path) -> Result<(), Error> {
+    #[cfg(unix)]
+    File::open(folder).and_then(|f| f.sync_all()).map_err(|e| io("sync", folder, e))?;
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_come_back_as_they_were_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileStore::open(folder.path()).unwrap();
+        assert_eq!(store.load("x").unwrap(), None);
+        store.save("x", b"one").unwrap();
+        store.save("x", b"two").unwrap();
+        assert_eq!(store.load("x").unwrap().as_deref(), Some(&b"two"[..]));
+        store.remove("x").unwrap();
+        store.remove("x").unwrap();
+        assert_eq!(store.load("x").unwrap(), None);
+    }
+
+    #[test]
+    fn a_second_participant_is_kept_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = FileStore::open(folder.path()).unwrap();
+        assert!(matches!(FileStore::open(folder.path()), Err(Error::Locked { .. })));
+        drop(first);
+        FileStore::open(folder.path()).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn secrets_are_readable_by_their_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileStore::open(&folder.path().join("device")).unwrap();
+        store.save("key", b"secret").unwrap();
+        let mode = |name: &str| {
+            fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!((mode("device"), mode("device/key")), (0o700, 0o600));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, b"").unwrap();
+        let error = FileStore::open(&file.join("device")).unwrap_err().to_string();
+        assert!(error.contains("cannot create") && error.contains("device"), "{error}");
+    }
+}

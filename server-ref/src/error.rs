@@ -1,0 +1,260 @@
+//! What can go wrong on the server, grouped by who is to blame.
+
+use std::net::SocketAddr;
+
+use adafed_wire::{DeviceId, Digest, TaskId};
+
+/// An error of the server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Caller: a setting out of range.
+    #[error("the {name} is out of range, expected {expected}")]
+    Setting {
+        /// Name of the setting.
+        name: &'static str,
+        /// The accepted values, in words.
+        expected: &'static str,
+    },
+    /// Caller: a task of that name exists, and tasks are immutable.
+    #[error("task {task} exists already; a task never changes, create it under another name")]
+    TaskExists {
+        /// The task.
+        task: TaskId,
+    },
+    /// Caller: a model beyond what one state record holds.
+    #[error("the model has {parameters} parameters, this server holds at most {limit}")]
+    TaskTooLarge {
+        /// Parameters of the model.
+        parameters: usize,
+        /// Most parameters accepted.
+        limit: usize,
+    },
+    /// Peer: bytes, names or settings that the wire format refuses.
+    #[error(transparent)]
+    Wire(#[from] adafed_wire::Error),
+    /// Peer: text that is not what it should be.
+    #[error("malformed {what}: {reason}")]
+    Malformed {
+        /// What was read.
+        what: &'static str,
+        /// What was found.
+        reason: String,
+    },
+    /// Peer: a body over the limit of its route.
+    #[error("the body is longer than {limit} bytes, the most accepted here")]
+    BodyTooLarge {
+        /// Most bytes accepted.
+        limit: usize,
+    },
+    /// Peer: no such path.
+    #[error("there is nothing at this path; paths begin with /v1")]
+    UnknownPath,
+    /// Peer: a path that does not take the method.
+    #[error("this path does not take the method; `allow` names those it takes")]
+    Method,
+    /// Peer: a request that must be signed is not.
+    #[error("header {header} is missing or malformed; sign the request with the device's key")]
+    Unsigned {
+        /// The header.
+        header: &'static str,
+    },
+    /// Peer: signed too long ago, or in the future.
+    #[error(
+        "the request was signed at {signed_ms} ms, it is {now_ms} ms here; at most {window_ms} ms \
+         may lie between: set the device's clock and sign again"
+    )]
+    SignedAtOtherTime {
+        /// Time of signing.
+        signed_ms: u64,
+        /// Time on the server.
+        now_ms: u64,
+        /// Accepted difference.
+        window_ms: u64,
+    },
+    /// Peer: a device that never enrolled here.
+    #[error("device {device} is not enrolled; enrol with a token first")]
+    UnknownDevice {
+        /// The device.
+        device: DeviceId,
+    },
+    /// Peer: one device acts for another.
+    #[error("device {signed} signed a request about device {named}; a device acts for itself only")]
+    OtherDevice {
+        /// The signing device.
+        signed: DeviceId,
+        /// The device in the path.
+        named: DeviceId,
+    },
+    /// Peer: an enrolment token that is unknown or used up.
+    #[error("the enrolment token is unknown or used up; ask the operator for a new one")]
+    Token,
+    /// Peer: no administrator.
+    #[error("this needs the operator's token, as `authorization: Bearer TOKEN`")]
+    Admin,
+    /// Peer: no such task.
+    #[error("task {task} does not exist")]
+    UnknownTask {
+        /// The task.
+        task: TaskId,
+    },
+    /// Peer: content that no open round uses.
+    #[error("task {task} has no content {digest}, or no longer; check in for the current round")]
+    UnknownContent {
+        /// The task.
+        task: TaskId,
+        /// The content.
+        digest: Digest,
+    },
+    /// Peer: a round that has not begun.
+    #[error("round {round} has not begun, the current one is {current}; check in")]
+    UnknownRound {
+        /// The round.
+        round: u64,
+        /// The current round.
+        current: u64,
+    },
+    /// Peer: an update for a round that takes none any more.
+    #[error("round {round} is closed, the current one is {current}; drop the update and check in")]
+    RoundClosed {
+        /// The round.
+        round: u64,
+        /// The current round.
+        current: u64,
+    },
+    /// Peer: a release without the permission that is charged for.
+    #[error("the device does not take part in round {round}; check in and wait to be asked")]
+    NotAssigned {
+        /// The round.
+        round: u64,
+    },
+    /// Peer: a second, different update of one round.
+    #[error(
+        "an update with digest {kept} was taken from this device in this round; a second one with \
+         digest {sent} is refused, for a device releases once a round"
+    )]
+    OtherUpdate {
+        /// Digest of the update that was taken.
+        kept: Digest,
+        /// Digest of the refused one.
+        sent: Digest,
+    },
+    /// Peer: an update made under another plan, model or mask than the round's.
+    #[error("the update was made under {what} {sent}, the round has {expected}; drop it, check in")]
+    Stale {
+        /// Plan, model or mask.
+        what: &'static str,
+        /// Digest in the update.
+        sent: Digest,
+        /// Digest of the round.
+        expected: Digest,
+    },
+    /// Environment: no room for the database.
+    #[error("the database is full, nothing was stored; free disk space, then try again")]
+    StorageFull,
+    /// Environment: somebody else holds the database.
+    #[error("the database is busy, nothing was stored; try again")]
+    StorageBusy,
+    /// Environment: the database cannot be read or written.
+    #[error("the database cannot be used, nothing was stored: {0}")]
+    Storage(#[source] sqlx::Error),
+    /// Environment: a database that a newer version wrote.
+    #[error("the database has schema version {version}, newer than this build; update the server")]
+    SchemaTooNew {
+        /// Version found.
+        version: i64,
+    },
+    /// Environment: the schema cannot be brought up to date.
+    #[error("the database's schema cannot be brought up to date: {0}")]
+    Schema(#[source] sqlx::migrate::MigrateError),
+    /// Environment: no listening socket.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// Environment: no randomness for a token.
+    #[error("the operating system gave no randomness")]
+    Randomness,
+    /// Bug, or a damaged database: a stored record does not decode.
+    #[error("a stored {what} cannot be read: {reason}; restore the database from a copy")]
+    Corrupt {
+        /// What was read.
+        what: &'static str,
+        /// What was found.
+        reason: String,
+    },
+    /// Bug: a background computation ended without a result.
+    #[error("a computation ended without a result")]
+    Stopped,
+}
+
+impl Error {
+    /// Stable identifier, for logs and problem documents.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Setting { .. } => "server/setting",
+            Self::TaskExists { .. } => "server/task-exists",
+            Self::TaskTooLarge { .. } => "server/task-too-large",
+            Self::Wire(e) => e.code(),
+            Self::Malformed { .. } => "server/malformed",
+            Self::BodyTooLarge { .. } => "server/body-too-large",
+            Self::UnknownPath => "server/unknown-path",
+            Self::Method => "server/method",
+            Self::Unsigned { .. } => "server/unsigned",
+            Self::SignedAtOtherTime { .. } => "server/signed-at-other-time",
+            Self::UnknownDevice { .. } => "server/unknown-device",
+            Self::OtherDevice { .. } => "server/other-device",
+            Self::Token => "server/token",
+            Self::Admin => "server/admin",
+            Self::UnknownTask { .. } => "server/unknown-task",
+            Self::UnknownContent { .. } => "server/unknown-content",
+            Self::UnknownRound { .. } => "server/unknown-round",
+            Self::RoundClosed { .. } => "server/round-closed",
+            Self::NotAssigned { .. } => "server/not-assigned",
+            Self::OtherUpdate { .. } => "server/other-update",
+            Self::Stale { .. } => "server/stale",
+            Self::StorageFull => "server/storage-full",
+            Self::StorageBusy => "server/storage-busy",
+            Self::Storage(_) => "server/storage",
+            Self::SchemaTooNew { .. } => "server/schema-too-new",
+            Self::Schema(_) => "server/schema",
+            Self::Listen { .. } => "server/listen",
+            Self::Randomness => "server/randomness",
+            Self::Corrupt { .. } => "server/corrupt",
+            Self::Stopped => "server/stopped",
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::StorageFull | Self::StorageBusy | Self::Storage(_) | Self::Randomness | Self::Stopped
+        )
+    }
+
+    /// Wraps the failure to read back what this server wrote.
+    pub(crate) fn corrupt(what: &'static str) -> impl Fn(adafed_wire::Error) -> Self {
+        move |e| Self::Corrupt { what, reason: e.to_string() }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(e: sqlx::Error) -> Self {
+        // The low byte of an SQLite result code is its kind, the rest refines it.
+        const BUSY: i32 = 5;
+        const LOCKED: i32 = 6;
+        const FULL: i32 = 13;
+        let code = e.as_database_error().and_then(|e| e.code()?.parse::<i32>().ok());
+        match (code.map(|c| c & 0xff), &e) {
+            (Some(BUSY | LOCKED), _) | (None, sqlx::Error::PoolTimedOut) => Self::StorageBusy,
+            (Some(FULL), _) => Self::StorageFull,
+            _ => Self::Storage(e),
+        }
+    }
+}

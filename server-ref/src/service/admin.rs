@@ -1,0 +1,102 @@
+//! What operators do: create tasks and tokens.
+
+use adafed_algorithm::TrainingState;
+use adafed_wire::{TaskId, TaskPlan, encode};
+use tracing::info;
+
+use super::Service;
+use crate::aggregate::Opening;
+use crate::report::TaskStatus;
+use crate::round::Round;
+use crate::secret::{Hashed, new_token};
+use crate::store::rounds::{self, RoundRow};
+use crate::store::tasks::{self, MOST_STORED_PARAMETERS, StoredState};
+use crate::store::{Tx, contents, tokens};
+use crate::{Error, blocking};
+
+impl Service {
+    /// Creates a task and opens its first round.
+    ///
+    /// # Errors
+    /// [`Error::Wire`] names what makes the plan or the parameters impossible;
+    /// [`Error::TaskExists`]; [`Error::TaskTooLarge`]; those of the database.
+    pub async fn create_task(
+        &self,
+        plan: TaskPlan,
+        parameters: Vec<f32>,
+    ) -> Result<TaskStatus, Error> {
+        plan.check()?;
+        let limit = MOST_STORED_PARAMETERS;
+        if parameters.len() > limit {
+            return Err(Error::TaskTooLarge { parameters: parameters.len(), limit });
+        }
+        let (task, rounds, now_ms) = (plan.task.clone(), plan.privacy.rounds(), self.now_ms());
+        let new = blocking(move || NewTask::of(plan, parameters)).await??;
+        let insert = async move |tx: &mut _| new.insert(tx, now_ms).await;
+        self.0.store.run_tx("create_task", insert).await?;
+        info!(%task, rounds, "task created");
+        self.task_status(&task).await
+    }
+
+    /// Makes a token that lets `uses` devices enrol. It is not shown again.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a token without uses; those of the database.
+    pub async fn create_token(&self, uses: u32) -> Result<String, Error> {
+        if uses == 0 {
+            return Err(Error::Setting { name: "number of uses", expected: "at least 1" });
+        }
+        let (token, now_ms) = (new_token(&self.0.random)?, self.now_ms());
+        let digest = Hashed::of(&token).to_hex();
+        let insert = async move |tx: &mut _| tokens::insert(tx, &digest, uses, now_ms).await;
+        self.0.store.run_tx("create_token", insert).await?;
+        info!(uses, "token created");
+        Ok(token)
+    }
+}
+
+/// A task that is not stored yet.
+struct NewTask {
+    plan: TaskPlan,
+    opening: Opening,
+    state: Vec<u8>,
+}
+
+impl NewTask {
+    fn of(plan: TaskPlan, parameters: Vec<f32>) -> Result<Self, Error> {
+        let state = TrainingState::new(&plan.layout, parameters);
+        let state = state.map_err(adafed_wire::Error::from)?;
+        let opening = Opening::of(&plan, &state)?;
+        Ok(Self { opening, state: encode(&StoredState(state))?, plan })
+    }
+
+    async fn insert(self, tx: &mut Tx, now_ms: u64) -> Result<(), Error> {
+        let Self { plan, opening, state } = self;
+        if !tasks::insert(tx, &plan, opening.model.digest, state, now_ms).await? {
+            return Err(Error::TaskExists { task: plan.task });
+        }
+        open_round(tx, &plan.task, 0, &opening, now_ms).await
+    }
+}
+
+/// Opens round `number`, and keeps what its devices download.
+pub(super) async fn open_round(
+    tx: &mut Tx,
+    task: &TaskId,
+    number: u64,
+    opening: &Opening,
+    now_ms: u64,
+) -> Result<(), Error> {
+    for content in [&opening.model, &opening.mask, &opening.scale] {
+        contents::keep(tx, task, content.digest, number, &content.bytes).await?;
+    }
+    let row = RoundRow {
+        number,
+        round: Round::open(),
+        model: opening.model.digest,
+        mask: opening.mask.digest,
+        scale: opening.scale.digest,
+        active: opening.active,
+    };
+    rounds::insert(tx, task, &row, now_ms).await
+}

@@ -1,0 +1,120 @@
+//! What the server does, without HTTP: one method a request.
+
+mod admin;
+mod closing;
+mod device;
+mod reading;
+#[cfg(test)]
+mod tests;
+mod traffic;
+
+use std::fmt;
+use std::sync::Arc;
+
+use adafed_wire::DeviceId;
+use ring::rand::SystemRandom;
+
+use crate::account::Accounts;
+use crate::clock::Clock;
+use crate::secret::Hashed;
+use crate::store::{Store, devices};
+use crate::{Error, ServerConfig, SystemClock};
+use traffic::Traffic;
+
+pub(crate) use device::Download;
+
+/// The server's whole behaviour over one database. Cheap to clone; clones share all.
+///
+/// Everything that matters is in the database: a service that is dropped at any
+/// instant and opened again goes on where it was.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    admin: Hashed,
+    accounts: Accounts,
+    traffic: Traffic,
+    random: SystemRandom,
+    max_body_bytes: usize,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Opens the database named by `config`, under the operating system's clock.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for settings out of range, [`Error::SchemaTooNew`] for a
+    /// database of a newer version, [`Error::Storage`] for one that cannot be used.
+    pub async fn open(config: &ServerConfig) -> Result<Self, Error> {
+        Self::open_with_clock(config, Arc::new(SystemClock)).await
+    }
+
+    /// As [`open`](Self::open), under a clock of the caller's.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub async fn open_with_clock(
+        config: &ServerConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        config.check()?;
+        Ok(Self(Arc::new(Inner {
+            store: Store::open(config).await?,
+            clock,
+            admin: Hashed::of(&config.admin_token),
+            accounts: Accounts::default(),
+            traffic: Traffic::default(),
+            random: SystemRandom::new(),
+            max_body_bytes: config.max_body_bytes,
+        })))
+    }
+
+    /// The HTTP interface of this service, for any transport that speaks to an
+    /// `axum::Router`.
+    pub fn router(&self) -> axum::Router {
+        crate::http::router(self.clone())
+    }
+
+    /// Stores the statistics kept in memory and closes the database. Not needed for
+    /// safety; other clones of the service fail afterwards.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn close(&self) -> Result<(), Error> {
+        let flushed = self.flush_traffic().await;
+        self.0.store.close().await;
+        flushed
+    }
+
+    /// Whether the database can be locked for writing.
+    pub(crate) async fn check_writable(&self) -> Result<(), Error> {
+        self.0.store.run_tx("check_writable", async |_: &mut _| Ok(())).await
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.0.clock.now_ms()
+    }
+
+    pub(crate) fn max_body_bytes(&self) -> usize {
+        self.0.max_body_bytes
+    }
+
+    /// Whether `token` is the operator's.
+    pub(crate) fn is_admin(&self, token: &str) -> bool {
+        self.0.admin.matches(token)
+    }
+
+    /// The key that a device signs with.
+    pub(crate) async fn public_key(&self, device: DeviceId) -> Result<[u8; 32], Error> {
+        let find = async move |tx: &mut _| devices::public_key(tx, device).await;
+        let key = self.0.store.read_tx("public_key", find).await?;
+        key.ok_or(Error::UnknownDevice { device })
+    }
+}

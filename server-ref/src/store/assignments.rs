@@ -1,0 +1,49 @@
+//! Table `assignments`: permissions to release, which are the privacy charges.
+
+use adafed_wire::{DeviceId, TaskId};
+
+use super::Tx;
+use super::row::{signed, text, unsigned};
+use crate::Error;
+use crate::account::{Charge, Charges};
+
+/// Permits a device to release in a round, and charges it.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    task: &TaskId,
+    round: u64,
+    device: DeviceId,
+    now_ms: u64,
+) -> Result<(), Error> {
+    let sql = "-- assignments::insert
+        INSERT INTO assignments (task, round, device, assigned_ms) VALUES (?, ?, ?, ?)";
+    let query = sqlx::query(sql).bind(task.as_str()).bind(signed(round));
+    query.bind(device.to_string()).bind(signed(now_ms)).execute(tx.connection()).await?;
+    Ok(())
+}
+
+/// What every device of a task has been charged; `warmup` is the plan's number of
+/// warm-up rounds.
+pub(crate) async fn charges(tx: &mut Tx, task: &TaskId, warmup: u64) -> Result<Vec<Charge>, Error> {
+    let sql = "-- assignments::charges
+        SELECT device, SUM(round < ?2) AS warmup, SUM(round >= ?2) AS main
+        FROM assignments WHERE task = ?1 GROUP BY device ORDER BY device";
+    let query = sqlx::query(sql).bind(task.as_str()).bind(signed(warmup));
+    let rows = query.fetch_all(tx.connection()).await?;
+    let charge = |row| {
+        let charges = Charges { warmup: unsigned(row, "warmup")?, main: unsigned(row, "main")? };
+        Ok(Charge { device: text(row, "device")?, charges })
+    };
+    rows.iter().map(charge).collect()
+}
+
+/// The distinct charges of a task's devices.
+pub(crate) async fn distinct(tx: &mut Tx, task: &TaskId, warmup: u64) -> Result<Vec<Charges>, Error> {
+    let sql = "-- assignments::distinct
+        SELECT DISTINCT SUM(round < ?2) AS warmup, SUM(round >= ?2) AS main
+        FROM assignments WHERE task = ?1 GROUP BY device";
+    let query = sqlx::query(sql).bind(task.as_str()).bind(signed(warmup));
+    let rows = query.fetch_all(tx.connection()).await?;
+    let charges = |row| Ok(Charges { warmup: unsigned(row, "warmup")?, main: unsigned(row, "main")? });
+    rows.iter().map(charges).collect()
+}

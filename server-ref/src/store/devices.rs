@@ -1,0 +1,31 @@
+//! Table `devices`: who may sign requests.
+
+use adafed_wire::DeviceId;
+use sqlx::Row;
+
+use super::Tx;
+use super::row::signed;
+use crate::Error;
+
+/// Public key of a device.
+pub(crate) async fn public_key(tx: &mut Tx, device: DeviceId) -> Result<Option<[u8; 32]>, Error> {
+    let sql = "-- devices::public_key
+        SELECT public_key FROM devices WHERE device = ?";
+    let query = sqlx::query(sql).bind(device.to_string());
+    let Some(row) = query.fetch_optional(tx.connection()).await? else {
+        return Ok(None);
+    };
+    let key = <[u8; 32]>::try_from(row.try_get::<&[u8], _>("public_key")?);
+    let reason = "it is not 32 bytes long".to_owned();
+    key.map(Some).map_err(|_| Error::Corrupt { what: "public key", reason })
+}
+
+/// Stores a new device.
+pub(crate) async fn insert(tx: &mut Tx, public_key: &[u8; 32], now_ms: u64) -> Result<(), Error> {
+    let sql = "-- devices::insert
+        INSERT INTO devices (device, public_key, enrolled_ms) VALUES (?, ?, ?)";
+    let device = DeviceId::of_key(public_key).to_string();
+    let query = sqlx::query(sql).bind(device).bind(&public_key[..]).bind(signed(now_ms));
+    query.execute(tx.connection()).await?;
+    Ok(())
+}

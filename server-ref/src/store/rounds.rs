@@ -1,0 +1,152 @@
+//! Table `rounds`: current and past rounds.
+
+use adafed_wire::{Digest, TaskId};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::Tx;
+use super::row::{maybe_unsigned, signed, text, unsigned};
+use crate::Error;
+use crate::report::RoundReport;
+use crate::round::{Phase, Round};
+
+/// A round with what its devices work on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RoundRow {
+    pub(crate) number: u64,
+    pub(crate) round: Round,
+    pub(crate) model: Digest,
+    pub(crate) mask: Digest,
+    pub(crate) scale: Digest,
+    pub(crate) active: usize,
+}
+
+impl RoundRow {
+    fn of_row(row: &SqliteRow) -> Result<Self, Error> {
+        Ok(Self {
+            number: unsigned(row, "round")?,
+            round: Round {
+                phase: phase(row)?,
+                assigned: unsigned(row, "assigned")? as u32,
+                reports: unsigned(row, "reports")? as u32,
+                deadline_ms: maybe_unsigned(row, "deadline_ms")?,
+            },
+            model: text(row, "model")?,
+            mask: text(row, "mask")?,
+            scale: text(row, "scale")?,
+            active: unsigned(row, "active")? as usize,
+        })
+    }
+}
+
+/// Opens a round.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    task: &TaskId,
+    row: &RoundRow,
+    now_ms: u64,
+) -> Result<(), Error> {
+    let sql = "-- rounds::insert
+        INSERT INTO rounds (task, round, phase, model, mask, scale, active, assigned, reports,
+                            opened_ms, bytes_up, bytes_down)
+        VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, ?, 0, 0)";
+    let query = sqlx::query(sql)
+        .bind(task.as_str())
+        .bind(signed(row.number))
+        .bind(row.round.phase.as_str())
+        .bind(row.model.to_string())
+        .bind(row.mask.to_string())
+        .bind(row.scale.to_string())
+        .bind(signed(row.active as u64))
+        .bind(signed(now_ms));
+    query.execute(tx.connection()).await?;
+    Ok(())
+}
+
+/// A round by number.
+pub(crate) async fn find(tx: &mut Tx, task: &TaskId, round: u64) -> Result<Option<RoundRow>, Error> {
+    let sql = "-- rounds::find
+        SELECT round, phase, assigned, reports, deadline_ms, model, mask, scale, active
+        FROM rounds WHERE task = ? AND round = ?";
+    let query = sqlx::query(sql).bind(task.as_str()).bind(signed(round));
+    query.fetch_optional(tx.connection()).await?.as_ref().map(RoundRow::of_row).transpose()
+}
+
+/// Stores what a step of the machine changed. `now_ms` is when a closed round closed.
+pub(crate) async fn update(
+    tx: &mut Tx,
+    task: &TaskId,
+    number: u64,
+    round: Round,
+    now_ms: u64,
+) -> Result<(), Error> {
+    let sql = "-- rounds::update
+        UPDATE rounds SET phase = ?, assigned = ?, reports = ?, deadline_ms = ?, closed_ms = ?
+        WHERE task = ? AND round = ?";
+    let query = sqlx::query(sql)
+        .bind(round.phase.as_str())
+        .bind(round.assigned)
+        .bind(round.reports)
+        .bind(round.deadline_ms.map(signed))
+        .bind(round.phase.is_closed().then_some(signed(now_ms)))
+        .bind(task.as_str())
+        .bind(signed(number));
+    query.execute(tx.connection()).await?;
+    Ok(())
+}
+
+/// Counts bytes of update bodies and of bodies sent to devices.
+pub(crate) async fn add_bytes(
+    tx: &mut Tx,
+    task: &TaskId,
+    number: u64,
+    up: u64,
+    down: u64,
+) -> Result<(), Error> {
+    let sql = "-- rounds::add_bytes
+        UPDATE rounds SET bytes_up = bytes_up + ?, bytes_down = bytes_down + ?
+        WHERE task = ? AND round = ?";
+    let query = sqlx::query(sql).bind(signed(up)).bind(signed(down));
+    query.bind(task.as_str()).bind(signed(number)).execute(tx.connection()).await?;
+    Ok(())
+}
+
+/// Tasks whose open round waits for aggregation or has passed its deadline.
+pub(crate) async fn due(tx: &mut Tx, now_ms: u64) -> Result<Vec<TaskId>, Error> {
+    let sql = "-- rounds::due
+        SELECT task FROM rounds
+        WHERE closed_ms IS NULL AND (phase = 'aggregating' OR deadline_ms <= ?)";
+    let rows = sqlx::query(sql).bind(signed(now_ms)).fetch_all(tx.connection()).await?;
+    rows.iter().map(|row| text(row, "task")).collect()
+}
+
+/// Every round of a task, in order.
+pub(crate) async fn history(tx: &mut Tx, task: &TaskId) -> Result<Vec<RoundReport>, Error> {
+    let sql = "-- rounds::history
+        SELECT round, phase, assigned, reports, deadline_ms, active, opened_ms, closed_ms,
+               bytes_up, bytes_down
+        FROM rounds WHERE task = ? ORDER BY round";
+    let rows = sqlx::query(sql).bind(task.as_str()).fetch_all(tx.connection()).await?;
+    rows.iter().map(report).collect()
+}
+
+fn report(row: &SqliteRow) -> Result<RoundReport, Error> {
+    Ok(RoundReport {
+        round: unsigned(row, "round")?,
+        phase: phase(row)?,
+        opened_ms: unsigned(row, "opened_ms")?,
+        deadline_ms: maybe_unsigned(row, "deadline_ms")?,
+        closed_ms: maybe_unsigned(row, "closed_ms")?,
+        participants: unsigned(row, "assigned")? as u32,
+        reports: unsigned(row, "reports")? as u32,
+        active_coordinates: unsigned(row, "active")?,
+        bytes_up: unsigned(row, "bytes_up")?,
+        bytes_down: unsigned(row, "bytes_down")?,
+    })
+}
+
+fn phase(row: &SqliteRow) -> Result<Phase, Error> {
+    let name: &str = row.try_get("phase")?;
+    let unknown = || Error::Corrupt { what: "phase", reason: format!("{name:?} is none") };
+    Phase::of_name(name).ok_or_else(unknown)
+}

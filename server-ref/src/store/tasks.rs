@@ -1,0 +1,125 @@
+//! Table `tasks`: plans, progress and training states.
+
+use adafed_algorithm::TrainingState;
+use adafed_wire::{Digest, Message, TaskId, TaskPlan, decode, encode};
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::Tx;
+use super::row::{signed, text, unsigned};
+use crate::Error;
+
+/// A task without its training state.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) plan: TaskPlan,
+    pub(crate) plan_bytes: Vec<u8>,
+    pub(crate) plan_digest: Digest,
+    /// Rounds done.
+    pub(crate) round: u64,
+    pub(crate) model: Digest,
+}
+
+impl Task {
+    pub(crate) const fn is_finished(&self) -> bool {
+        self.round >= self.plan.privacy.rounds()
+    }
+
+    /// The round to look at: the current one, or the last.
+    pub(crate) fn shown_round(&self) -> u64 {
+        self.round.min(self.plan.privacy.rounds().saturating_sub(1))
+    }
+
+    fn of_row(row: &SqliteRow) -> Result<Self, Error> {
+        let plan_bytes: Vec<u8> = row.try_get("plan")?;
+        Ok(Self {
+            plan: decode(&plan_bytes).map_err(Error::corrupt("plan"))?,
+            plan_bytes,
+            plan_digest: text(row, "plan_digest")?,
+            round: unsigned(row, "round")?,
+            model: text(row, "model")?,
+        })
+    }
+}
+
+/// The training state as it is stored: never sent to anybody.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct StoredState(pub(crate) TrainingState);
+
+impl Message for StoredState {
+    const NAME: &'static str = "training state";
+    const LIMIT: usize = adafed_wire::LARGEST;
+}
+
+/// Bytes of state a parameter takes: parameter and momentum as f32, two importance
+/// sums, score, mean and variance as f64.
+const STATE_BYTES_PER_PARAMETER: usize = 2 * 4 + 5 * 8;
+
+/// Most parameters whose state fits one record.
+pub(crate) const MOST_STORED_PARAMETERS: usize =
+    (StoredState::LIMIT - 1024) / STATE_BYTES_PER_PARAMETER;
+
+/// Stores a new task; whether the name was free.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    plan: &TaskPlan,
+    model: Digest,
+    state: Vec<u8>,
+    now_ms: u64,
+) -> Result<bool, Error> {
+    let sql = "-- tasks::insert
+        INSERT INTO tasks (task, plan, plan_digest, rounds, round, model, state, created_ms)
+        VALUES (?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT (task) DO NOTHING";
+    let plan_bytes = encode(plan)?;
+    let query = sqlx::query(sql)
+        .bind(plan.task.as_str())
+        .bind(&plan_bytes)
+        .bind(Digest::of(&plan_bytes).to_string())
+        .bind(signed(plan.privacy.rounds()))
+        .bind(model.to_string())
+        .bind(state)
+        .bind(signed(now_ms));
+    Ok(query.execute(tx.connection()).await?.rows_affected() == 1)
+}
+
+/// A task by name.
+pub(crate) async fn find(tx: &mut Tx, task: &TaskId) -> Result<Task, Error> {
+    let sql = "-- tasks::find
+        SELECT plan, plan_digest, round, model FROM tasks WHERE task = ?";
+    let row = sqlx::query(sql).bind(task.as_str()).fetch_optional(tx.connection()).await?;
+    row.map_or_else(|| Err(Error::UnknownTask { task: task.clone() }), |row| Task::of_row(&row))
+}
+
+/// Names of all tasks.
+pub(crate) async fn names(tx: &mut Tx) -> Result<Vec<TaskId>, Error> {
+    let sql = "-- tasks::names
+        SELECT task FROM tasks ORDER BY task";
+    let rows = sqlx::query(sql).fetch_all(tx.connection()).await?;
+    rows.iter().map(|row| text(row, "task")).collect()
+}
+
+/// The encoded training state.
+pub(crate) async fn state(tx: &mut Tx, task: &TaskId) -> Result<Vec<u8>, Error> {
+    let sql = "-- tasks::state
+        SELECT state FROM tasks WHERE task = ?";
+    let row = sqlx::query(sql).bind(task.as_str()).fetch_optional(tx.connection()).await?;
+    let row = row.ok_or_else(|| Error::UnknownTask { task: task.clone() })?;
+    Ok(row.try_get("state")?)
+}
+
+/// Moves a task on to its next round.
+pub(crate) async fn advance(
+    tx: &mut Tx,
+    task: &TaskId,
+    round: u64,
+    model: Digest,
+    state: Vec<u8>,
+) -> Result<(), Error> {
+    let sql = "-- tasks::advance
+        UPDATE tasks SET round = ?, model = ?, state = ? WHERE task = ?";
+    let query = sqlx::query(sql).bind(signed(round)).bind(model.to_string()).bind(state);
+    query.bind(task.as_str()).execute(tx.connection()).await?;
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! What the tests share: a small plan, a service on a temporary file under a manual
+//! clock, and devices that sign.
+
+use std::sync::Arc;
+
+use adafed_algorithm::{
+    AlgorithmPlan, ImportanceRule, Layout, Pooling, Retention, ScaleRule, ScaleSettings, Schedule,
+    SgdSettings, TensorLayout,
+};
+use adafed_privacy::{
+    Adjacency, ClipNorm, Delta, NoiseMultiplier, PrivacyPhase, PrivacyPlan, ResolutionBits,
+    SamplingRate, TrustModel,
+};
+use adafed_wire::{
+    Assignment, CheckinRequest, CheckinResponse, DEVICE_HEADER, DeviceKey, EnrolRequest, Message,
+    PackedIntegers, RoundPlan, SIGNATURE_HEADER, SignedParts, TIME_HEADER, TaskId, TaskPlan,
+    Update, decode, encode, path,
+};
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+use crate::http::Problem;
+use crate::{Clock, ManualClock, ServerConfig, Service};
+
+pub(crate) const ADMIN: &str = "an operator's long token";
+/// Parameters of the plan's model.
+pub(crate) const D: usize = 12;
+
+/// One warm-up and two main rounds; cohort 3, goal 2, at least 1; half the coordinates
+/// active in the main phase.
+pub(crate) fn plan(name: &str) -> TaskPlan {
+    let layout =
+        Layout { tensors: vec![TensorLayout { name: "w".into(), shape: vec![3, D / 3] }] };
+    let rounds = RoundPlan {
+        cohort: 3,
+        report_goal: 2,
+        least_reports: 1,
+        deadline_ms: 60_000,
+        retry_after_ms: 1_500,
+    };
+    let model = "{}".into();
+    let (task, privacy, algorithm) = (name.parse().unwrap(), privacy(), algorithm());
+    TaskPlan { task, model, layout, privacy, algorithm, rounds }
+}
+
+fn privacy() -> PrivacyPlan {
+    let noise_multiplier = NoiseMultiplier::new(1.0).unwrap();
+    PrivacyPlan {
+        trust: TrustModel::Local,
+        adjacency: Adjacency::AddRemove,
+        rate: SamplingRate::new(0.1).unwrap(),
+        nominal_examples: 100,
+        clip: ClipNorm::new(1.0).unwrap(),
+        resolution_bits: ResolutionBits::DEFAULT,
+        delta: Delta::new(1e-5).unwrap(),
+        local_steps: 2,
+        warmup: PrivacyPhase { rounds: 1, noise_multiplier },
+        main: PrivacyPhase { rounds: 2, noise_multiplier },
+    }
+}
+
+fn algorithm() -> AlgorithmPlan {
+    AlgorithmPlan {
+        importance: ImportanceRule::Abs,
+        random_seed: 1,
+        retention: Retention::new(0.5, 0.5, Schedule::Static).unwrap(),
+        scale: ScaleSettings::new(ScaleRule::Minimal, Pooling::Row),
+        optimizer: SgdSettings { learning_rate: 0.5, final_share: 1.0, momentum: 0.9 },
+        local_learning_rate: 0.1,
+    }
+}
+
+/// A service on a temporary file.
+pub(crate) struct Fixture {
+    pub(crate) service: Service,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) config: ServerConfig,
+    // Deletes the folder when the fixture goes.
+    _folder: TempDir,
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listen = ([127, 0, 0, 1], 0).into();
+        let mut config = ServerConfig::new(listen, folder.path().join("server.sqlite"), ADMIN);
+        config.max_body_bytes = 8 << 10;
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        let service = Service::open_with_clock(&config, clock.clone()).await.unwrap();
+        Self { service, clock, config, _folder: folder }
+    }
+
+    /// A fixture with a task of [`plan`], starting from zeros.
+    pub(crate) async fn with_task(task: &str) -> Self {
+        let fixture = Self::new().await;
+        fixture.service.create_task(plan(task), vec![0.0; D]).await.unwrap();
+        fixture
+    }
+
+    /// Drops the service without a word, as a kill would, and opens the file again.
+    pub(crate) async fn restart(&mut self) {
+        let clock = self.clock.clone();
+        self.service = Service::open_with_clock(&self.config, clock).await.unwrap();
+    }
+
+    pub(crate) async fn device(&self) -> Device {
+        let device = Device::new();
+        let token = self.service.create_token(1).await.unwrap();
+        self.service.enrol(&token, device.key.public_key()).await.unwrap();
+        device
+    }
+
+    /// A device that takes part in the current round.
+    pub(crate) async fn assigned(&self, task: &str) -> (Device, Assignment) {
+        let device = self.device().await;
+        match self.check_in(&device, task).await {
+            CheckinResponse::Join(assignment) => (device, assignment),
+            other => panic!("not asked to take part: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn check_in(&self, device: &Device, task: &str) -> CheckinResponse {
+        self.service.check_in(device.key.device(), &name(task)).await.unwrap()
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.service.router().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub(crate) async fn upload(&self, device: &Device, body: Vec<u8>, round: u64) -> Answer {
+        let path = path::update(&name("task"), round, &device.key.device());
+        self.send(device.request("PUT", &path, body, self.clock.now_ms())).await
+    }
+}
+
+pub(crate) fn name(task: &str) -> TaskId {
+    task.parse().unwrap()
+}
+
+/// An answer, read to its end.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn message<M: Message>(&self) -> M {
+        assert_eq!(self.status, StatusCode::OK, "{}", String::from_utf8_lossy(&self.body));
+        decode(&self.body).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// Checks a problem document; its detail.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16, code: &str) -> String {
+        let body = String::from_utf8_lossy(&self.body);
+        assert_eq!(self.status, status, "{body}");
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        let problem: Problem = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(problem.kind, format!("urn:adafed:problem:{code}"));
+        assert_eq!(problem.status, status);
+        problem.detail
+    }
+}
+
+/// A device's key.
+pub(crate) struct Device {
+    pub(crate) key: DeviceKey,
+}
+
+impl Device {
+    pub(crate) fn new() -> Self {
+        Self { key: DeviceKey::from_pkcs8(&DeviceKey::generate().unwrap()).unwrap() }
+    }
+
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        body: Vec<u8>,
+        time_ms: u64,
+    ) -> Request<Body> {
+        let signature = self.key.sign(SignedParts { method, path, time_ms, body: &body });
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(DEVICE_HEADER, self.key.device().to_string());
+        let request = request.header(TIME_HEADER, time_ms).header(SIGNATURE_HEADER, signature);
+        request.body(body.into()).unwrap()
+    }
+
+    pub(crate) fn enrolment(&self, token: &str, time_ms: u64) -> Request<Body> {
+        let public_key = self.key.public_key();
+        let body = encode(&EnrolRequest { token: token.into(), public_key }).unwrap();
+        self.request("POST", path::DEVICES, body, time_ms)
+    }
+
+    pub(crate) fn check_in(&self, task: &str, time_ms: u64) -> Request<Body> {
+        let body = CheckinRequest { task: name(task), version: "0.1.0".into() };
+        self.request("POST", path::CHECKIN, encode(&body).unwrap(), time_ms)
+    }
+}
+
+/// An update for an assignment, all values alike.
+pub(crate) fn update(assignment: &Assignment, active: usize, value: i64) -> Vec<u8> {
+    encode(&update_message(assignment, &vec![value; active])).unwrap()
+}
+
+pub(crate) fn update_message(assignment: &Assignment, values: &[i64]) -> Update {
+    Update {
+        task: name("task"),
+        round: assignment.round,
+        plan: assignment.plan,
+        model: assignment.model,
+        mask: assignment.mask,
+        values: PackedIntegers::pack(values).unwrap(),
+    }
+}
+
+pub(crate) fn get(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).unwrap()
+}
+
+pub(crate) fn operator(path: &str, body: impl Into<Body>) -> Request<Body> {
+    let request = Request::post(path).header("authorization", format!("Bearer {ADMIN}"));
+    request.body(body.into()).unwrap()
+}
