@@ -20,6 +20,14 @@ pub enum Error {
         /// Input shape of the model.
         expected: Vec<usize>,
     },
+    /// Caller: the examples have labels that the task's model has no output for.
+    #[error("examples have {classes} classes, the task's model has {outputs} outputs")]
+    ExampleClasses {
+        /// Classes of the examples.
+        classes: usize,
+        /// Outputs of the model.
+        outputs: usize,
+    },
     /// Caller: something a participant cannot be built without is missing.
     #[error("a participant needs {what}; give it to the builder")]
     Missing {
@@ -77,6 +85,7 @@ impl Error {
             Self::Data(e) => e.code(),
             Self::Model(e) => e.code(),
             Self::ExampleShape { .. } => "sdk/example-shape",
+            Self::ExampleClasses { .. } => "sdk/example-classes",
             Self::Missing { .. } => "sdk/missing",
             Self::Server { code, .. } => code,
             Self::WrongContent { .. } => "sdk/wrong-content",

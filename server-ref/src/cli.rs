@@ -4,6 +4,7 @@
 //! setting, 3 when the database cannot be used, 4 when the address cannot, 1 for
 //! anything else.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,8 +74,7 @@ impl Serve {
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { command: Command::Serve(serve) } = Cli::parse();
-    let filter = EnvFilter::new(&serve.log);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    start_log(&serve.log);
     match tokio::runtime::Runtime::new() {
         Ok(runtime) => finish(runtime.block_on(run(&serve))),
         Err(e) => {
@@ -82,6 +82,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// Logs go to standard error, in colour only where somebody looks at it.
+fn start_log(filter: &str) {
+    let colour = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter));
+    log.with_ansi(colour).with_writer(std::io::stderr).init();
 }
 
 async fn run(serve: &Serve) -> Result<(), Error> {

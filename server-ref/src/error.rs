@@ -234,7 +234,11 @@ impl Error {
     pub const fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::StorageFull | Self::StorageBusy | Self::Storage(_) | Self::Randomness | Self::Stopped
+            Self::StorageFull
+                | Self::StorageBusy
+                | Self::Storage(_)
+                | Self::Randomness
+                | Self::Stopped
         )
     }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info};
 
-use crate::{Clock, Error, Service, ServerConfig, SystemClock};
+use crate::{Clock, Error, ServerConfig, Service, SystemClock};
 
 /// A server that owns its socket and does not serve yet.
 #[derive(Debug)]
@@ -66,7 +66,10 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Listen`] when the socket fails; those of the database.
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Error> {
         let Self { service, listener, address, tick } = self;
         let ticking = tokio::spawn(keep_ticking(service.clone(), tick));
         info!(%address, "serving");

@@ -31,8 +31,7 @@ pub(crate) const D: usize = 12;
 /// One warm-up and two main rounds; cohort 3, goal 2, at least 1; half the coordinates
 /// active in the main phase.
 pub(crate) fn plan(name: &str) -> TaskPlan {
-    let layout =
-        Layout { tensors: vec![TensorLayout { name: "w".into(), shape: vec![3, D / 3] }] };
+    let layout = Layout { tensors: vec![TensorLayout { name: "w".into(), shape: vec![3, D / 3] }] };
     let rounds = RoundPlan {
         cohort: 3,
         report_goal: 2,

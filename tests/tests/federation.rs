@@ -10,7 +10,7 @@ use adafed::store::FileStore;
 use adafed::transport::{HttpTransport, Request, Transport};
 use adafed::wire::{MaskMessage, TaskPlan, decode};
 use adafed::{Activity, Next, Participant};
-use adafed_server::{Server, ServerConfig, Service, TaskState};
+use adafed_server::{Server, ServerConfig, Service};
 use adafed_tests::fixture::{
     Failure, device, http, parameters, plan, policy, privacy, spec, task,
 };
@@ -36,7 +36,7 @@ impl Host {
         let address = format!("http://{}", server.local_addr());
         let service = server.service().clone();
         runtime.spawn(server.run(std::future::pending()));
-        runtime.block_on(service.create_task(plan, parameters()?))?;
+        runtime.block_on(service.create_task(plan.clone(), parameters()?))?;
         let token = runtime.block_on(service.create_token(100))?;
         Ok(Self { runtime, service, address, token })
     }
@@ -138,6 +138,32 @@ fn a_plan_beyond_the_policy_is_refused_before_anything_leaves() -> Result<(), Fa
     assert!(std::fs::read_to_string(home.join("ledger.jsonl"))?.is_empty());
     let status = host.runtime.block_on(host.service.task_status(&task()?))?;
     assert_eq!((status.round, status.reports), (0, 0));
+    Ok(())
+}
+
+#[test]
+fn a_device_without_examples_releases_noise_and_is_charged() -> Result<(), Failure> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(folder.path(), &plan(privacy(1, 1, 1)?, 1)?)?;
+    let nothing = Examples::new(vec![1, 28, 28], vec![], vec![], 10)?;
+    let mut device = host.device(&folder.path().join("device"), nothing, 20.0)?;
+    tick_until(&mut device, is_finished)?;
+    assert_eq!(device.ledger().composition("test").events()[0].count, 2);
+    let model = device.final_model()?.ok_or("no final model")?;
+    assert_ne!(model, parameters()?, "the noise moved the model");
+    Ok(())
+}
+
+#[test]
+fn labels_without_an_output_are_refused_before_anything_is_charged() -> Result<(), Failure> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(folder.path(), &plan(privacy(1, 1, 1)?, 1)?)?;
+    let eleven = Examples::new(vec![1, 28, 28], vec![0.0; 784], vec![10], 11)?;
+    let mut device = host.device(&folder.path().join("device"), eleven, 20.0)?;
+    device.tick()?;
+    let error = device.tick().err().ok_or("the labels must be refused")?.to_string();
+    assert!(error.contains("11 classes") && error.contains("10 outputs"), "{error}");
+    assert!(device.ledger().composition("test").is_empty());
     Ok(())
 }
 

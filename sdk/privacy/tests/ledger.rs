@@ -1,5 +1,7 @@
 //! Laws of the ledger and the policy: what a server or a crash may not achieve.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use adafed_privacy::{Error, Ledger, NoiseMultiplier, PrivacyPlan};

@@ -1,5 +1,7 @@
 //! Laws of the release: the known mistakes of DP training, each with its guard.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use adafed_privacy::{ClippedSum, Ledger, Noise, NoiseSeed, PerExample, Permit};

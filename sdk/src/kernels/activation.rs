@@ -15,15 +15,18 @@ pub(crate) enum Activation {
 
 impl Activation {
     /// `output = f(input)`, value by value.
+    // Closures and not the functions' names: a function handed over by name is called
+    // through a shim that is compiled for the portable instruction set.
+    #[allow(clippy::redundant_closure)]
     pub(crate) fn apply(self, input: &[f32], output: &mut [f32]) {
         assert_eq!(input.len(), output.len(), "output of an activation");
         match self {
             // Written so that NaN, for which every comparison is false, stays.
-            Self::Relu => map(input, output, |x| if x < 0.0 { 0.0 } else { x }),
-            Self::Tanh => map(input, output, tanh),
-            Self::Gelu => map(input, output, |x| x * normal_cdf(x)),
-            Self::Silu => map(input, output, |x| x * sigmoid(x)),
-            Self::Sigmoid => map(input, output, sigmoid),
+            Self::Relu => map(input, output, #[inline(always)] |x| if x < 0.0 { 0.0 } else { x }),
+            Self::Tanh => map(input, output, #[inline(always)] |x| tanh(x)),
+            Self::Gelu => map(input, output, #[inline(always)] |x| x * normal_cdf(x)),
+            Self::Silu => map(input, output, #[inline(always)] |x| x * sigmoid(x)),
+            Self::Sigmoid => map(input, output, #[inline(always)] |x| sigmoid(x)),
         }
     }
 
@@ -38,30 +41,42 @@ impl Activation {
         assert!(input.len() == output.len() && input.len() == gradient.len(), "activation");
         assert_eq!(input.len(), result.len(), "gradient of an activation");
         match self {
-            Self::Relu => zip(input, gradient, result, |x, g| if x <= 0.0 { 0.0 } else { g }),
-            Self::Tanh => zip(output, gradient, result, |y, g| g * (1.0 - y * y)),
-            Self::Gelu => zip(input, gradient, result, |x, g| {
+            Self::Relu => scale(input, gradient, result, #[inline(always)] |x, g| {
+                if x <= 0.0 { 0.0 } else { g }
+            }),
+            Self::Tanh => scale(output, gradient, result, #[inline(always)] |y, g| {
+                g * (1.0 - y * y)
+            }),
+            Self::Gelu => scale(input, gradient, result, #[inline(always)] |x, g| {
                 g * (normal_cdf(x) + x * normal_density(x))
             }),
-            Self::Silu => zip(input, gradient, result, |x, g| {
+            Self::Silu => scale(input, gradient, result, #[inline(always)] |x, g| {
                 let s = sigmoid(x);
                 g * (s + x * s * (1.0 - s))
             }),
-            Self::Sigmoid => zip(output, gradient, result, |y, g| g * (y * (1.0 - y))),
+            Self::Sigmoid => scale(output, gradient, result, #[inline(always)] |y, g| {
+                g * (y * (1.0 - y))
+            }),
         }
     }
 }
 
 #[inline(always)]
 fn map(input: &[f32], output: &mut [f32], function: impl Fn(f32) -> f32) {
-    vectorised(#[inline(always)] || input.iter().zip(output).for_each(|(x, y)| *y = function(*x)));
+    vectorised(#[inline(always)] || {
+        for (x, y) in input.iter().zip(output) {
+            *y = function(*x);
+        }
+    });
 }
 
+/// `result = function(value, gradient)`.
 #[inline(always)]
-fn zip(left: &[f32], right: &[f32], output: &mut [f32], function: impl Fn(f32, f32) -> f32) {
+fn scale(values: &[f32], gradient: &[f32], result: &mut [f32], function: impl Fn(f32, f32) -> f32) {
     vectorised(#[inline(always)] || {
-        let pairs = left.iter().zip(right);
-        pairs.zip(output).for_each(|((a, b), y)| *y = function(*a, *b));
+        for ((value, gradient), result) in values.iter().zip(gradient).zip(result) {
+            *result = function(*value, *gradient);
+        }
     });
 }
 

@@ -6,7 +6,7 @@
 //! is made of runs of consecutive pixels, whatever the stride, and is moved a vector at a
 //! time without a look at the borders.
 
-use super::{LANES, Window, lanes, lanes_mut, vectorised};
+use super::{LANES, Window, lanes, lanes_mut, mask, vectorised};
 
 /// Buffers of im2col and col2im, kept from one image to the next.
 #[derive(Debug, Default)]
@@ -28,11 +28,13 @@ impl Columns {
         self.values.resize(len + LANES, 0.0);
         let (planes, values) = (&mut self.planes, &mut self.values);
         vectorised(#[inline(always)] || {
-            split.each_row(window, |pixel, plane, count| {
+            split.each_row(window, #[inline(always)] |pixel, plane, count| {
                 let from = image[pixel..].iter().step_by(window.stride);
-                planes[plane..plane + count].iter_mut().zip(from).for_each(|(to, v)| *to = *v);
+                for (to, from) in planes[plane..plane + count].iter_mut().zip(from) {
+                    *to = *from;
+                }
             });
-            split.each_run(window, |plane, column| {
+            split.each_run(window, #[inline(always)] |plane, column| {
                 for x in (0..window.out_width).step_by(LANES) {
                     // What is written beyond the run is overwritten by the next one.
                     *lanes_mut(values, column + x) = *lanes(planes, plane + x);
@@ -59,19 +61,21 @@ impl Columns {
         make(&mut self.values[..len]);
         let (planes, values) = (&mut self.planes, &self.values);
         vectorised(#[inline(always)] || {
-            split.each_run(window, |plane, column| {
+            split.each_run(window, #[inline(always)] |plane, column| {
                 for x in (0..window.out_width).step_by(LANES) {
                     let mask = mask(window.out_width - x);
-                    let sums = lanes_mut(planes, plane + x);
-                    let values = lanes(values, column + x);
-                    for ((sum, value), mask) in sums.iter_mut().zip(values).zip(mask) {
-                        *sum += f32::from_bits(value.to_bits() & mask);
+                    let (values, mut sums) = (*lanes(values, column + x), *lanes(planes, plane + x));
+                    for lane in 0..LANES {
+                        sums[lane] += f32::from_bits(values[lane].to_bits() & mask[lane]);
                     }
+                    *lanes_mut(planes, plane + x) = sums;
                 }
             });
-            split.each_row(window, |pixel, plane, count| {
+            split.each_row(window, #[inline(always)] |pixel, plane, count| {
                 let to = image[pixel..].iter_mut().step_by(window.stride);
-                to.zip(&planes[plane..plane + count]).for_each(|(to, sum)| *to += sum);
+                for (to, sum) in to.zip(&planes[plane..plane + count]) {
+                    *to += sum;
+                }
             });
         });
     }
@@ -151,12 +155,6 @@ impl Split {
             }
         }
     }
-}
-
-/// All bits set in the first `count` lanes.
-#[inline(always)]
-fn mask(count: usize) -> [u32; LANES] {
-    std::array::from_fn(|lane| if lane < count { u32::MAX } else { 0 })
 }
 
 #[cfg(test)]

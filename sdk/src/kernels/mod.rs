@@ -50,3 +50,13 @@ fn lanes(values: &[f32], start: usize) -> &[f32; LANES] {
 fn lanes_mut(values: &mut [f32], start: usize) -> &mut [f32; LANES] {
     values[start..].first_chunk_mut().expect("buffers end with slack")
 }
+
+/// All bits set in the first `count` lanes, none in the others.
+#[inline(always)]
+fn mask(count: usize) -> [u32; LANES] {
+    let mut mask = [0; LANES];
+    for (lane, bits) in mask.iter_mut().enumerate() {
+        *bits = 0_u32.wrapping_sub(u32::from(lane < count));
+    }
+    mask
+}

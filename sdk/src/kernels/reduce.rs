@@ -22,7 +22,9 @@ pub(crate) fn outer_product(left: &[f32], right: &[f32], output: &mut [f32]) {
     assert_eq!(output.len(), left.len() * right.len(), "output of an outer product");
     vectorised(#[inline(always)] || {
         for (row, &scale) in output.chunks_exact_mut(right.len().max(1)).zip(left) {
-            row.iter_mut().zip(right).for_each(|(output, value)| *output = scale * value);
+            for (output, value) in row.iter_mut().zip(right) {
+                *output = scale * value;
+            }
         }
     });
 }
@@ -33,9 +35,13 @@ fn sum(values: &[f32]) -> f32 {
     let chunks = values.chunks_exact(LANES);
     let rest = chunks.remainder();
     for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane += value);
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value;
+        }
     }
-    lanes.iter_mut().zip(rest).for_each(|(lane, value)| *lane += value);
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane += value;
+    }
     lanes.iter().sum()
 }
 

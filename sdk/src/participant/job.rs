@@ -113,13 +113,18 @@ impl Job {
         self.saved.steps >= self.plan.privacy.local_steps
     }
 
-    /// Refuses examples of another shape before anything is charged.
+    /// Refuses examples that the model cannot take, before anything is charged.
     pub(super) fn check_examples(&self, data: &dyn Dataset) -> Result<(), Error> {
         let (found, expected) = (data.shape(), self.model.input_shape());
-        if found == expected {
-            return Ok(());
+        if found != expected {
+            let (found, expected) = (found.to_vec(), expected.to_vec());
+            return Err(Error::ExampleShape { found, expected });
         }
-        Err(Error::ExampleShape { found: found.to_vec(), expected: expected.to_vec() })
+        let (classes, outputs) = (data.classes(), self.model.output_len());
+        if classes > outputs {
+            return Err(Error::ExampleClasses { classes, outputs });
+        }
+        Ok(())
     }
 
     /// One private step.

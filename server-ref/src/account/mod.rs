@@ -76,9 +76,8 @@ impl Accounts {
         charges: Vec<Charges>,
     ) -> Result<Vec<EpsilonBound>, Error> {
         let this = self.clone();
-        let compute = move || {
-            charges.into_iter().map(|c| this.epsilon(plan_digest, &plan, c)).collect()
-        };
+        let compute =
+            move || charges.into_iter().map(|c| this.epsilon(plan_digest, &plan, c)).collect();
         crate::blocking(compute).await
     }
 

@@ -47,6 +47,7 @@ pub(super) async fn create_token(
 }
 
 fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    let malformed = |e: serde_json::Error| Error::Malformed { what: "JSON body", reason: e.to_string() };
+    let malformed =
+        |e: serde_json::Error| Error::Malformed { what: "JSON body", reason: e.to_string() };
     serde_json::from_slice(body).map_err(malformed)
 }

@@ -3,9 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use adafed_wire::{
-    DEVICE_HEADER, DeviceId, SIGNATURE_HEADER, SignedParts, TIME_HEADER, verify,
-};
+use adafed_wire::{DEVICE_HEADER, DeviceId, SIGNATURE_HEADER, SignedParts, TIME_HEADER, verify};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -126,7 +124,8 @@ impl<T: serde::de::DeserializeOwned + Send> FromRequestParts<Service> for Path<T
 
 /// A number in the path.
 pub(crate) fn number(text: &str) -> Result<u64, Error> {
-    let malformed = |_| Error::Malformed { what: "round", reason: format!("{text:?} is no number") };
+    let malformed =
+        |_| Error::Malformed { what: "round", reason: format!("{text:?} is no number") };
     text.parse().map_err(malformed)
 }
 

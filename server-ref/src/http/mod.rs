@@ -15,8 +15,8 @@ mod tests;
 
 use adafed_wire::{CheckinRequest, EnrolRequest, Message, path};
 use axum::extract::DefaultBodyLimit;
-use axum::{Extension, Router};
 use axum::routing::{MethodRouter, get, post, put};
+use axum::{Extension, Router};
 
 #[cfg(test)]
 pub(crate) use problem::Problem;

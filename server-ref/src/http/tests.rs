@@ -2,15 +2,15 @@
 
 use adafed_wire::{
     CheckinResponse, CreateTask, Digest, EnrolResponse, MEDIA_TYPE, MaskMessage, ModelMessage,
-    PackedIntegers, Receipt, TaskPlan, Update, encode, path,
+    Receipt, TaskPlan, Update, encode, path,
 };
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 
+use crate::Clock;
 use crate::testing::{
     ADMIN, D, Device, Fixture, get, name, operator, plan, update, update_message,
 };
-use crate::Clock;
 
 #[tokio::test]
 async fn a_device_enrols_fetches_and_uploads() {
@@ -224,7 +224,10 @@ async fn a_device_without_a_seat_is_told_when_to_ask_again() {
     let device = f.device().await;
     let answer = f.send(device.check_in("task", f.clock.now_ms())).await;
     assert_eq!(answer.headers["retry-after"], "2");
-    assert_eq!(answer.message::<CheckinResponse>(), CheckinResponse::Wait { retry_after_ms: 1_500 });
+    assert_eq!(
+        answer.message::<CheckinResponse>(),
+        CheckinResponse::Wait { retry_after_ms: 1_500 }
+    );
     let unknown = f.send(device.check_in("other", f.clock.now_ms())).await;
     unknown.problem(404, "server/unknown-task");
 }
@@ -252,7 +255,9 @@ async fn operators_create_tasks_once_as_json_or_encoded() {
 async fn only_operators_create() {
     let f = Fixture::new().await;
     let wrong = [None, Some(ADMIN.to_owned()), Some(format!("Bearer {ADMIN}x"))];
-    for (path, token) in ["/v1/tasks", "/v1/tokens"].iter().flat_map(|p| wrong.iter().map(move |t| (p, t))) {
+    for (path, token) in
+        ["/v1/tasks", "/v1/tokens"].iter().flat_map(|p| wrong.iter().map(move |t| (p, t)))
+    {
         let mut request = Request::post(*path);
         if let Some(token) = token {
             request = request.header("authorization", token);

@@ -21,13 +21,8 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 5] = [
-        Self::Selecting,
-        Self::Collecting,
-        Self::Aggregating,
-        Self::Committed,
-        Self::Abandoned,
-    ];
+    const ALL: [Self; 5] =
+        [Self::Selecting, Self::Collecting, Self::Aggregating, Self::Committed, Self::Abandoned];
 
     /// Name, as in the database and in JSON.
     #[must_use]

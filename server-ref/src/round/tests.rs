@@ -107,8 +107,8 @@ proptest! {
 
 fn assigned(plan: &RoundPlan, devices: u8) -> (Log, Round) {
     let mut log = Log::default();
-    let round = (0..devices)
-        .fold(Round::open(), |round, d| log.run(round, plan, Op::CheckIn(d), 1_000));
+    let round =
+        (0..devices).fold(Round::open(), |round, d| log.run(round, plan, Op::CheckIn(d), 1_000));
     (log, round)
 }
 
@@ -136,8 +136,7 @@ fn a_deadline_with_enough_reports_aggregates_and_with_fewer_abandons() {
     let plan = plan(3, 3, 2);
     for (reports, phase) in [(1, Phase::Abandoned), (2, Phase::Aggregating)] {
         let (mut log, round) = assigned(&plan, 3);
-        let round =
-            (0..reports).fold(round, |r, d| log.run(r, &plan, Op::Report(d, 0), 1_050));
+        let round = (0..reports).fold(round, |r, d| log.run(r, &plan, Op::Report(d, 0), 1_050));
         let round = log.run(round, &plan, Op::Wait(0), 1_100);
         assert_eq!(round.phase, phase);
         assert_eq!(log.charged, 3, "the charges stay");

@@ -91,7 +91,11 @@ impl Closing {
     }
 
     /// Steps the machine to the round's end, and does what it asks for.
-    async fn next_state(&mut self, tx: &mut Tx, state: TrainingState) -> Result<TrainingState, Error> {
+    async fn next_state(
+        &mut self,
+        tx: &mut Tx,
+        state: TrainingState,
+    ) -> Result<TrainingState, Error> {
         let mut effects = self.step(Event::Tick);
         if self.row.round.phase == Phase::Aggregating {
             let sum = self.sum(tx).await?;

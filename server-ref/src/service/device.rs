@@ -1,9 +1,7 @@
 //! What devices do: enrol, check in, download, upload.
 
-use adafed_wire::{
-    Assignment, CheckinResponse, DeviceId, Digest, Receipt, TaskId, Update, decode,
-};
-use tracing::info;
+use adafed_wire::{Assignment, CheckinResponse, DeviceId, Digest, Receipt, TaskId, Update, decode};
+use tracing::{error, info};
 
 use super::Service;
 use crate::Error;
@@ -45,7 +43,11 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::UnknownTask`]; those of the database.
-    pub async fn check_in(&self, device: DeviceId, task: &TaskId) -> Result<CheckinResponse, Error> {
+    pub async fn check_in(
+        &self,
+        device: DeviceId,
+        task: &TaskId,
+    ) -> Result<CheckinResponse, Error> {
         self.settle(task).await?;
         let (name, now_ms) = (task.clone(), self.now_ms());
         let check_in = async move |tx: &mut _| {
@@ -75,23 +77,22 @@ impl Service {
         round: u64,
         body: &[u8],
     ) -> Result<Receipt, Error> {
-        let update: Update = decode(body)?;
-        check_path(&update, task, round)?;
+        let update = read_update(body, task, round)?;
         self.settle(task).await?;
         let (name, body, now_ms) = (task.clone(), body.to_vec(), self.now_ms());
+        let sent = Digest::of(&body);
         let upload = async move |tx: &mut _| {
             let task = tasks::find(tx, &name).await?;
             let current = task.shown_round();
-            let row = rounds::find(tx, &name, round).await?;
-            let row = row.ok_or(Error::UnknownRound { round, current })?;
+            let unknown = Error::UnknownRound { round, current };
+            let row = rounds::find(tx, &name, round).await?.ok_or(unknown)?;
             check_update(&update, &task, &row)?;
             let standing = updates::standing(tx, &name, round, device).await?;
             let step = Step { task: &task, row: &row, device, body: &body, now_ms };
-            let event = Event::Report(standing, Digest::of(&body));
-            receipt(step.run(tx, event).await?, &row, current, Digest::of(&body))
+            receipt(step.run(tx, Event::Report(standing, sent)).await?, round, current, sent)
         };
         let receipt = self.0.store.run_tx("upload", upload).await?;
-        self.settle(task).await?;
+        self.settle_stored(task).await;
         Ok(receipt)
     }
 
@@ -117,6 +118,14 @@ impl Service {
     /// Counts a body that goes to a device.
     pub(crate) fn count_sent(&self, task: &TaskId, bytes: usize) {
         self.0.traffic.count(task, bytes);
+    }
+
+    /// As [`settle`](Self::settle), after an update is safe: if its round cannot be closed
+    /// now, the next tick tries again.
+    async fn settle_stored(&self, task: &TaskId) {
+        if let Err(e) = self.settle(task).await {
+            error!(%task, code = e.code(), "round not closed");
+        }
     }
 
     /// Closes the task's round first if its time has come: between two ticks, requests
@@ -187,8 +196,7 @@ fn check_in_response(task: &Task, row: &RoundRow, answer: Answer) -> CheckinResp
     }
 }
 
-fn receipt(answer: Answer, row: &RoundRow, current: u64, sent: Digest) -> Result<Receipt, Error> {
-    let round = row.number;
+fn receipt(answer: Answer, round: u64, current: u64, sent: Digest) -> Result<Receipt, Error> {
     match answer {
         Answer::Taken { duplicate } => Ok(Receipt { duplicate }),
         Answer::NotAssigned => Err(Error::NotAssigned { round }),
@@ -197,9 +205,11 @@ fn receipt(answer: Answer, row: &RoundRow, current: u64, sent: Digest) -> Result
     }
 }
 
-fn check_path(update: &Update, task: &TaskId, round: u64) -> Result<(), Error> {
+/// Decodes an update, which must be about what its path names.
+fn read_update(body: &[u8], task: &TaskId, round: u64) -> Result<Update, Error> {
+    let update: Update = decode(body)?;
     if update.task == *task && update.round == round {
-        return Ok(());
+        return Ok(update);
     }
     let (named, found) = (format!("{task}/{round}"), format!("{}/{}", update.task, update.round));
     let reason = format!("it is about {found}, the path about {named}");

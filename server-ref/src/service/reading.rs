@@ -1,5 +1,6 @@
 //! What people read.
 
+use adafed_privacy::accounting::EpsilonBound;
 use adafed_wire::{ModelMessage, TaskId, decode};
 
 use super::Service;
@@ -18,7 +19,8 @@ impl Service {
     /// # Errors
     /// Those of the database.
     pub async fn tasks(&self) -> Result<Vec<TaskStatus>, Error> {
-        let names = self.0.store.read_tx("tasks", async |tx: &mut _| tasks::names(tx).await).await?;
+        let names =
+            self.0.store.read_tx("tasks", async |tx: &mut _| tasks::names(tx).await).await?;
         let mut statuses = Vec::with_capacity(names.len());
         for name in &names {
             statuses.push(self.task_status(name).await?);
@@ -50,9 +52,9 @@ impl Service {
         row: &RoundRow,
         charges: &[Charges],
     ) -> Result<TaskStatus, Error> {
-        let (accounts, privacy) = (&self.0.accounts, task.plan.privacy);
-        let bound = accounts.largest(task.plan_digest, privacy, charges).await?;
-        let whole = accounts.largest(task.plan_digest, privacy, &[Charges::all(&privacy)]).await?;
+        let privacy = task.plan.privacy;
+        let bound = self.0.accounts.largest(task.plan_digest, privacy, charges).await?;
+        let whole = self.whole(task).await?;
         Ok(TaskStatus {
             task: task.plan.task.clone(),
             state: if task.is_finished() { TaskState::Finished } else { TaskState::Running },
@@ -105,11 +107,11 @@ impl Service {
     }
 
     async fn privacy(&self, task: &Task, charged: &[Charge]) -> Result<PrivacyReport, Error> {
-        let (accounts, privacy) = (&self.0.accounts, task.plan.privacy);
+        let privacy = task.plan.privacy;
         let charges = charged.iter().map(|c| c.charges).collect();
-        let bounds = accounts.epsilons(task.plan_digest, privacy, charges).await?;
-        let whole = accounts.largest(task.plan_digest, privacy, &[Charges::all(&privacy)]).await?;
-        let of_device = |(c, b): (&Charge, &adafed_privacy::accounting::EpsilonBound)| {
+        let bounds = self.0.accounts.epsilons(task.plan_digest, privacy, charges).await?;
+        let whole = self.whole(task).await?;
+        let of_device = |(c, b): (&Charge, &EpsilonBound)| {
             let rounds_charged = c.charges.rounds();
             DevicePrivacy { device: c.device, rounds_charged, epsilon: b.epsilon }
         };
@@ -127,6 +129,13 @@ impl Service {
             histogram: histogram(&epsilons),
             devices,
         })
+    }
+
+    /// Epsilon of a device that takes part in every round.
+    async fn whole(&self, task: &Task) -> Result<EpsilonBound, Error> {
+        let privacy = task.plan.privacy;
+        let all = [Charges::all(&privacy)];
+        self.0.accounts.largest(task.plan_digest, privacy, &all).await
     }
 
     /// The current parameters of a task, in flat order.

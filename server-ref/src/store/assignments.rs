@@ -38,12 +38,17 @@ pub(crate) async fn charges(tx: &mut Tx, task: &TaskId, warmup: u64) -> Result<V
 }
 
 /// The distinct charges of a task's devices.
-pub(crate) async fn distinct(tx: &mut Tx, task: &TaskId, warmup: u64) -> Result<Vec<Charges>, Error> {
+pub(crate) async fn distinct(
+    tx: &mut Tx,
+    task: &TaskId,
+    warmup: u64,
+) -> Result<Vec<Charges>, Error> {
     let sql = "-- assignments::distinct
         SELECT DISTINCT SUM(round < ?2) AS warmup, SUM(round >= ?2) AS main
         FROM assignments WHERE task = ?1 GROUP BY device";
     let query = sqlx::query(sql).bind(task.as_str()).bind(signed(warmup));
     let rows = query.fetch_all(tx.connection()).await?;
-    let charges = |row| Ok(Charges { warmup: unsigned(row, "warmup")?, main: unsigned(row, "main")? });
+    let charges =
+        |row| Ok(Charges { warmup: unsigned(row, "warmup")?, main: unsigned(row, "main")? });
     rows.iter().map(charges).collect()
 }

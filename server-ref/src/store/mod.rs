@@ -8,8 +8,8 @@
 pub(crate) mod assignments;
 pub(crate) mod contents;
 pub(crate) mod devices;
-mod row;
 pub(crate) mod rounds;
+mod row;
 pub(crate) mod tasks;
 pub(crate) mod tokens;
 pub(crate) mod updates;
@@ -86,6 +86,13 @@ impl Store {
         work(&mut tx).await.inspect_err(|e| debug!(tx = name, code = e.code()))
     }
 
+    /// Makes the database refuse writes, as a file on a read-only disk does.
+    #[cfg(test)]
+    pub(crate) async fn set_read_only(&self, read_only: bool) {
+        let sql = if read_only { "PRAGMA query_only = ON" } else { "PRAGMA query_only = OFF" };
+        sqlx::query(sql).execute(&self.writer).await.expect("a pragma is always taken");
+    }
+
     /// Closes every connection, which also folds the write-ahead log into the file.
     pub(crate) async fn close(&self) {
         self.readers.close().await;
@@ -93,7 +100,10 @@ impl Store {
     }
 }
 
-async fn begin(pool: &SqlitePool, name: &'static str) -> Result<Transaction<'static, Sqlite>, Error> {
+async fn begin(
+    pool: &SqlitePool,
+    name: &'static str,
+) -> Result<Transaction<'static, Sqlite>, Error> {
     let mut attempt = 1;
     loop {
         match pool.begin_with("BEGIN IMMEDIATE").await.map_err(Error::from) {

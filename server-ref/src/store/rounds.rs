@@ -64,7 +64,11 @@ pub(crate) async fn insert(
 }
 
 /// A round by number.
-pub(crate) async fn find(tx: &mut Tx, task: &TaskId, round: u64) -> Result<Option<RoundRow>, Error> {
+pub(crate) async fn find(
+    tx: &mut Tx,
+    task: &TaskId,
+    round: u64,
+) -> Result<Option<RoundRow>, Error> {
     let sql = "-- rounds::find
         SELECT round, phase, assigned, reports, deadline_ms, model, mask, scale, active
         FROM rounds WHERE task = ? AND round = ?";

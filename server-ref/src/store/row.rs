@@ -9,7 +9,10 @@ use sqlx::sqlite::SqliteRow;
 use crate::Error;
 
 /// A name or digest.
-pub(crate) fn text<T: FromStr<Err: Display>>(row: &SqliteRow, name: &'static str) -> Result<T, Error> {
+pub(crate) fn text<T: FromStr<Err: Display>>(
+    row: &SqliteRow,
+    name: &'static str,
+) -> Result<T, Error> {
     let value: &str = row.try_get(name)?;
     value.parse().map_err(|e: T::Err| Error::Corrupt { what: name, reason: e.to_string() })
 }

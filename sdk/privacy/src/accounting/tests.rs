@@ -147,7 +147,7 @@ fn typical() -> impl Strategy<Value = (f64, f64, u64, f64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn epsilon_falls_with_noise_and_grows_with_steps_and_rate(

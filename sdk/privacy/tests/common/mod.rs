@@ -1,5 +1,5 @@
 //! Plans and stores that several suites share.
-#![allow(dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, dead_code, missing_docs, unreachable_pub)]
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,8 +1,8 @@
 //! Largest value of windows one pixel apart, a vector at a time. Planes are copied to
 //! buffers with slack at the end, so that rows of any width are whole vectors.
 
-use super::{give, larger, offsets};
-use crate::kernels::{LANES, Window, lanes, lanes_mut, vectorised};
+use super::{give, larger};
+use crate::kernels::{LANES, Window, lanes, lanes_mut, mask, vectorised};
 
 /// As [`super::max_pool`], for stride 1.
 pub(super) fn max_pool(window: &Window, input: &[f32], output: &mut [f32]) {
@@ -12,14 +12,12 @@ pub(super) fn max_pool(window: &Window, input: &[f32], output: &mut [f32]) {
     vectorised(#[inline(always)] || {
         for (input, output) in input.chunks_exact(plane).zip(output.chunks_exact_mut(positions)) {
             pixels[..plane].copy_from_slice(input);
-            for (start, position, _) in vectors(window) {
-                let mut best = [f32::NEG_INFINITY; LANES];
-                for (ky, kx) in offsets(window) {
-                    let values = lanes(&pixels, start + ky * window.width + kx);
-                    best = std::array::from_fn(|lane| larger(values[lane], best[lane]));
+            for oy in 0..window.out_height {
+                for ox in (0..window.out_width).step_by(LANES) {
+                    let best = largest_of(window, &pixels, oy * window.width + ox);
+                    // What is written beyond the row is overwritten by the next one.
+                    *lanes_mut(&mut largest, oy * window.out_width + ox) = best;
                 }
-                // What is written beyond the row is overwritten by the next one.
-                *lanes_mut(&mut largest, position) = best;
             }
             output.copy_from_slice(&largest[..positions]);
         }
@@ -44,18 +42,14 @@ pub(super) fn max_pool_gradient(
             largest[..count].copy_from_slice(output);
             gradients[..count].copy_from_slice(gradient);
             sums.fill(0.0);
-            for (start, position, width) in vectors(window) {
-                let best = *lanes(&largest, position);
-                let gradient = lanes(&gradients, position);
-                // Lanes beyond the row belong to the next one and have nothing to give.
-                let mut pending: [f32; LANES] =
-                    std::array::from_fn(|lane| if lane < width { gradient[lane] } else { 0.0 });
-                for (ky, kx) in offsets(window) {
-                    let place = start + ky * window.width + kx;
-                    let (values, sums) = (lanes(&pixels, place), lanes_mut(&mut sums, place));
-                    for lane in 0..LANES {
-                        give(values[lane], best[lane], &mut pending[lane], &mut sums[lane]);
-                    }
+            for oy in 0..window.out_height {
+                for ox in (0..window.out_width).step_by(LANES) {
+                    let position = oy * window.out_width + ox;
+                    let best = *lanes(&largest, position);
+                    // Lanes beyond the row belong to the next one and have nothing to give.
+                    let pending = first(window.out_width - ox, lanes(&gradients, position));
+                    let start = oy * window.width + ox;
+                    give_back(window, &pixels, start, best, pending, &mut sums);
                 }
             }
             result.copy_from_slice(&sums[..plane]);
@@ -63,13 +57,52 @@ pub(super) fn max_pool_gradient(
     });
 }
 
-/// First pixel, first position and positions left in the row of each vector of one plane.
+/// Largest values of the windows that begin at the [`LANES`] pixels from `start`.
 #[inline(always)]
-fn vectors(window: &Window) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
-    let Window { width, out_height, out_width, .. } = *window;
-    (0..out_height).flat_map(move |oy| {
-        (0..out_width).step_by(LANES).map(move |ox| {
-            (oy * width + ox, oy * out_width + ox, out_width - ox)
-        })
-    })
+fn largest_of(window: &Window, pixels: &[f32], start: usize) -> [f32; LANES] {
+    let mut best = [f32::NEG_INFINITY; LANES];
+    for ky in 0..window.kernel {
+        for kx in 0..window.kernel {
+            let values = *lanes(pixels, start + ky * window.width + kx);
+            for lane in 0..LANES {
+                best[lane] = larger(values[lane], best[lane]);
+            }
+        }
+    }
+    best
+}
+
+/// Adds the pending gradients of the same windows to the pixels that are largest.
+#[inline(always)]
+fn give_back(
+    window: &Window,
+    pixels: &[f32],
+    start: usize,
+    best: [f32; LANES],
+    mut pending: [f32; LANES],
+    sums: &mut [f32],
+) {
+    for ky in 0..window.kernel {
+        for kx in 0..window.kernel {
+            let place = start + ky * window.width + kx;
+            // Copies of the arrays: through references the compiler would not use vectors.
+            let (values, mut sum) = (*lanes(pixels, place), *lanes(sums, place));
+            for lane in 0..LANES {
+                let (taken, left) = give(values[lane], best[lane], pending[lane]);
+                sum[lane] += taken;
+                pending[lane] = left;
+            }
+            *lanes_mut(sums, place) = sum;
+        }
+    }
+}
+
+/// The first `count` values, zeros after them.
+#[inline(always)]
+fn first(count: usize, values: &[f32; LANES]) -> [f32; LANES] {
+    let mut kept = *values;
+    for (value, mask) in kept.iter_mut().zip(mask(count)) {
+        *value = f32::from_bits(value.to_bits() & mask);
+    }
+    kept
 }

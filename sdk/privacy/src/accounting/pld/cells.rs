@@ -109,10 +109,11 @@ impl Loss {
     pub(super) fn on_grid(&self, h: f64) -> Option<Pmf> {
         let (least, most) = self.range();
         let (first, last) = ((least / h).floor(), (most / h).floor());
-        if !(last - first < (MOST_CELLS - 2) as f64) {
+        let cells = last - first;
+        if !cells.is_finite() || cells >= (MOST_CELLS - 2) as f64 {
             return None;
         }
-        let mut mass = vec![0.0; (last - first) as usize + 2];
+        let mut mass = vec![0.0; cells as usize + 2];
         for cell in 0..mass.len() - 1 {
             let grid = |k: usize| (first + k as f64) * h;
             let (all, upwards) = self.cell(grid(cell), grid(cell + 1));

@@ -50,7 +50,15 @@ pub(super) fn compose(
     masses.iter_mut().for_each(|m| *m = (m.max(0.0) + round_off) * inflation);
     let log_moment: f64 = tilted.iter().map(|(n, _, c)| *n as f64 * c.log_moment).sum();
     let outside = outside(pmfs, tilt, log_moment, window);
-    (outside <= 1.0).then_some(Curve { masses, first, h, tilt, log_moment, outside, cut })
+    (outside <= 1.0 && round_off.is_finite()).then_some(Curve {
+        masses,
+        first,
+        h,
+        tilt,
+        log_moment,
+        outside,
+        cut,
+    })
 }
 
 /// Mean of a tilted step in whole cells; subtracting it keeps phases small.
