@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::Error;
+use crate::progress::bytes;
 use crate::report::{self, Report};
 use crate::run::Run;
 use crate::settings::Settings;
 use crate::task::Task;
-use crate::progress::bytes;
 
 /// Runs a command to its exit code: 0 on success, 1 on an error, which is printed.
 #[must_use]

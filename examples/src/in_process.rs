@@ -24,8 +24,7 @@ impl InProcess {
 impl Transport for InProcess {
     fn send(&self, request: &Request) -> Result<Response, Error> {
         let failed = |reason: String| Error { reason };
-        let mut builder =
-            axum::http::Request::builder().method(request.method).uri(&request.path);
+        let mut builder = axum::http::Request::builder().method(request.method).uri(&request.path);
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
         }

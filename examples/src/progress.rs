@@ -38,7 +38,8 @@ impl Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = "{bar:30} {pos}/{len} rounds, {eta} left  {msg}";
             let style = ProgressStyle::with_template(style);
-            ProgressBar::new(rounds).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+            ProgressBar::new(rounds)
+                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         Self { bar, rounds, every: rounds.div_ceil(LINES).max(1) }
     }

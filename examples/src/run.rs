@@ -11,13 +11,13 @@ use adafed::transport::{HttpTransport, Transport};
 use adafed_server::{RoundReport, Server, ServerConfig, Service, TaskState};
 use tokio::runtime::Runtime;
 
+use crate::Error;
 use crate::fleet::{self, Device, Fleet};
 use crate::in_process::InProcess;
 use crate::progress::{Progress, Shown};
 use crate::report::{self, Phase, Report, RoundRecord};
 use crate::settings::Settings;
 use crate::task::Task;
-use crate::Error;
 
 /// How often the server is asked whether a round has ended.
 const POLL: Duration = Duration::from_millis(20);
@@ -141,7 +141,7 @@ impl Run {
     fn accuracy(&self, parameters: &[f32]) -> Result<f64, Error> {
         let (inputs, labels) = (self.test.inputs(), self.test.labels());
         let share = self.model.accuracy(parameters, inputs, labels).map_err(adafed::Error::from)?;
-        Ok(f64::from(share) * 100.0)
+        Ok(share * 100.0)
     }
 
     fn report(
@@ -245,10 +245,7 @@ fn accident_proof_token() -> Result<String, Error> {
 }
 
 /// The server's account of every device must be that device's own ledger.
-fn check_ledgers(
-    devices: &[Device],
-    privacy: &adafed_server::PrivacyReport,
-) -> Result<(), Error> {
+fn check_ledgers(devices: &[Device], privacy: &adafed_server::PrivacyReport) -> Result<(), Error> {
     // Devices that were charged equally have the same epsilon; computing it once a
     // distinct ledger keeps a large fleet quick.
     let mut known: Vec<(Composition, f64)> = Vec::new();

@@ -34,7 +34,11 @@ impl Task {
     ///
     /// # Errors
     /// What makes the settings impossible, such as an epsilon too small for the steps.
-    pub fn new(settings: &Settings, spec: &ModelSpec, nominal_examples: u32) -> Result<Self, Error> {
+    pub fn new(
+        settings: &Settings,
+        spec: &ModelSpec,
+        nominal_examples: u32,
+    ) -> Result<Self, Error> {
         let model = Model::new(spec).map_err(adafed::Error::from)?;
         let plan = TaskPlan {
             task: TaskId::try_from("simulation".to_owned())?,

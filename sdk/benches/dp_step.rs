@@ -104,8 +104,7 @@ fn mnist_cnn(bencher: Bencher<'_, '_>, threads: usize) {
     let Setting { model, data, layout, privacy, algorithm, parameters } = &setting;
     let (mask, standardisation) = (Mask::full(layout.len()), Standardisation::none());
     let plans = Plans { layout, privacy, algorithm };
-    let round =
-        LocalRound { model, data, plans, mask: &mask, standardisation: &standardisation };
+    let round = LocalRound { model, data, plans, mask: &mask, standardisation: &standardisation };
     let indices: Vec<usize> = (0..BATCH).collect();
     let step = || {
         let noise = Noise::draw(privacy, &permit, &seed, 0, mask.active_count())?;

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p adafed --bench gradient`
 
-use adafed::nn::{Model, ModelSpec};
+use adafed::nn::{MICRO_BATCH, Model, ModelSpec};
 use divan::counter::ItemsCount;
 use rayon::prelude::*;
 
@@ -15,7 +15,6 @@ fn main() {
 /// One batch of 256 on 1 and 2 threads; each gradient is only looked at.
 #[divan::bench(args = [1, 2])]
 fn mnist_cnn(bencher: divan::Bencher<'_, '_>, threads: usize) {
-    #[allow(non_snake_case)] let MICRO_BATCH: usize = std::env::var("MB").map_or(16, |v| v.parse().unwrap());
     let model = Model::new(&ModelSpec::mnist_cnn()).expect("the preset is valid");
     let parameters = model.initial(1);
     let inputs: Vec<f32> =

@@ -36,16 +36,16 @@ pub fn spec() -> ModelSpec {
     }
 }
 
-/// Privacy of a short, loud run: epsilon near 7.
+/// Privacy of a short, loud run: epsilon near 10.
 ///
 /// # Errors
 /// Never: the constants are valid.
 pub fn privacy(warmup: u64, main: u64, local_steps: u32) -> Result<PrivacyPlan, Failure> {
-    let noise_multiplier = NoiseMultiplier::new(1.0)?;
+    let noise_multiplier = NoiseMultiplier::new(1.2)?;
     Ok(PrivacyPlan {
         trust: TrustModel::Local,
         adjacency: Adjacency::AddRemove,
-        rate: SamplingRate::new(0.25)?,
+        rate: SamplingRate::new(0.5)?,
         nominal_examples: 200,
         clip: ClipNorm::new(1.0)?,
         resolution_bits: ResolutionBits::DEFAULT,

@@ -138,7 +138,13 @@ impl Host {
         Ok(())
     }
 
-    fn device(&self, folder: &Path, token: &str, seed: u64, pause: &str) -> Result<Process, Failure> {
+    fn device(
+        &self,
+        folder: &Path,
+        token: &str,
+        seed: u64,
+        pause: &str,
+    ) -> Result<Process, Failure> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_device"));
         command.arg(&self.address).arg(folder).args([token, &seed.to_string()]);
         if !pause.is_empty() {

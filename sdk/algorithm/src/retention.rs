@@ -144,9 +144,7 @@ impl FromStr for Retention {
         match parts[..] {
             [start] => Self::new(number(start)?, number(start)?, Schedule::Static),
             [start, end] => Self::new(number(start)?, number(end)?, Schedule::Linear),
-            [start, end, schedule] => {
-                Self::new(number(start)?, number(end)?, schedule.parse()?)
-            }
+            [start, end, schedule] => Self::new(number(start)?, number(end)?, schedule.parse()?),
             _ => number(s).map(|_| Self::full()),
         }
     }

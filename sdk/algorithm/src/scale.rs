@@ -247,10 +247,8 @@ mod tests {
     use crate::mask::Provenance;
 
     fn layout() -> Layout {
-        let tensor = |name: &str, shape: &[usize]| TensorLayout {
-            name: name.into(),
-            shape: shape.to_vec(),
-        };
+        let tensor =
+            |name: &str, shape: &[usize]| TensorLayout { name: name.into(), shape: shape.to_vec() };
         Layout { tensors: vec![tensor("w", &[2, 3]), tensor("b", &[2])] }
     }
 
@@ -297,9 +295,8 @@ mod tests {
         let quiet = ReleasedGradient::published(vec![0.0], vec![1.0]);
         s.update(&quiet, &Mask::full(1), &settings);
         assert!(s.variance()[0] < 0.0);
-        let layout = Layout {
-            tensors: vec![crate::TensorLayout { name: "w".into(), shape: vec![1] }],
-        };
+        let layout =
+            Layout { tensors: vec![crate::TensorLayout { name: "w".into(), shape: vec![1] }] };
         assert_eq!(s.scale(&Mask::full(1), &layout, &settings), [1.0]);
     }
 

@@ -1,8 +1,8 @@
 //! Standardisation of per-example gradients: centre, scale, THEN mask.
 
+use crate::Error;
 use crate::error::check_finite;
 use crate::mask::Mask;
-use crate::Error;
 
 /// The public constants of one round's standardisation, dense over `d` coordinates, in
 /// the f32 values that device and server share.
@@ -24,11 +24,7 @@ impl Standardisation {
     /// # Errors
     /// [`Error::Length`], [`Error::NotFinite`], or [`Error::Setting`] for a scale that
     /// is not above 0.
-    pub fn new(
-        d: usize,
-        centre: Option<Vec<f32>>,
-        scale: Option<Vec<f32>>,
-    ) -> Result<Self, Error> {
+    pub fn new(d: usize, centre: Option<Vec<f32>>, scale: Option<Vec<f32>>) -> Result<Self, Error> {
         centre.as_deref().map_or(Ok(()), |a| check_finite("centre", a, d))?;
         scale.as_deref().map_or(Ok(()), |b| check_finite("scale", b, d))?;
         if let Some(b) = scale.iter().flatten().find(|b| **b <= 0.0) {

@@ -122,7 +122,10 @@ impl TrainingState {
             Some(score) => {
                 let t = self.round.saturating_sub(privacy.warmup.rounds);
                 let t = t.min(privacy.main.rounds.saturating_sub(1));
-                Mask::top_k(score, plans.algorithm.retention.active_count(t, privacy.main.rounds, d))
+                Mask::top_k(
+                    score,
+                    plans.algorithm.retention.active_count(t, privacy.main.rounds, d),
+                )
             }
             None => Mask::full(d),
         }

@@ -62,7 +62,7 @@ fn layout() -> Layout {
     Layout { tensors: vec![TensorLayout { name: "w".into(), shape: vec![10, 10] }] }
 }
 
-fn permit(plan: &PrivacyPlan, round: u64) -> Permit {
+fn permit(plan: &PrivacyPlan) -> Permit {
     let policy = Policy {
         epsilon_cap: Epsilon::new(100.0).unwrap(),
         delta: Delta::new(1e-5).unwrap(),
@@ -71,20 +71,19 @@ fn permit(plan: &PrivacyPlan, round: u64) -> Permit {
     };
     let mut ledger = Ledger::open(Nothing, policy).unwrap();
     ledger.accept("t", "d", plan).unwrap();
-    ledger.charge("t", round).unwrap()
+    ledger.charge("t", 0).unwrap()
 }
 
 /// One release over `examples`, through the production path.
 fn release(
-    plan: &PrivacyPlan,
+    (plan, permit): (&PrivacyPlan, &Permit),
     mask: &Mask,
     standardisation: &Standardisation,
     examples: &[[f32; D]],
     seed: u64,
 ) -> Released {
     let k = mask.active_count();
-    let noise =
-        Noise::draw(plan, &permit(plan, 0), &NoiseSeed::predictable(seed), 0, k).unwrap();
+    let noise = Noise::draw(plan, permit, &NoiseSeed::predictable(seed), 0, k).unwrap();
     let mut sum = ClippedSum::new(plan.lattice(k).unwrap(), D);
     let (masked, mut scratch) = (standardisation.masked(mask), Vec::new());
     for example in examples {
@@ -96,7 +95,7 @@ fn release(
 }
 
 fn restored(
-    plan: &PrivacyPlan,
+    (plan, permit): (&PrivacyPlan, &Permit),
     mask: &Mask,
     standardisation: &Standardisation,
     examples: &[[f32; D]],
@@ -104,7 +103,7 @@ fn restored(
 ) -> ReleasedGradient {
     let (layout, algorithm) = (layout(), algorithm("none"));
     let plans = Plans { layout: &layout, privacy: plan, algorithm: &algorithm };
-    let released = release(plan, mask, standardisation, examples, seed);
+    let released = release((plan, permit), mask, standardisation, examples, seed);
     let sum = ReleasedSum::of_steps(&[released]).unwrap();
     ReleasedGradient::restore(&sum, mask, standardisation, plans.release_scale(0)).unwrap()
 }
@@ -112,13 +111,14 @@ fn restored(
 #[test]
 fn a_released_coordinate_has_std_sigma_clip_b_over_l() {
     let plan = privacy();
+    let permit = permit(&plan);
     let b: Vec<f32> = (0..D).map(|j| if j < 50 { 0.5 } else { 3.0 }).collect();
     let standardisation = Standardisation::new(D, None, Some(b.clone())).unwrap();
     let mask = Mask::published(D, (0..90).collect(), Provenance::Released).unwrap();
     // 2,000 releases: 1e5 draws at b = 0.5 and 8e4 at b = 3.
     let (mut squares, mut frozen) = ([0.0; 2], 0.0);
     for seed in 0..2_000 {
-        let gradient = restored(&plan, &mask, &standardisation, &[], seed);
+        let gradient = restored((&plan, &permit), &mask, &standardisation, &[], seed);
         for (j, g) in gradient.values().iter().enumerate() {
             match j {
                 0..50 => squares[0] += g * g,
@@ -141,9 +141,10 @@ fn a_released_coordinate_has_std_sigma_clip_b_over_l() {
 #[test]
 fn the_divisor_is_the_expected_batch_whatever_was_drawn() {
     let (plan, mask, plain) = (privacy(), Mask::full(D), Standardisation::none());
+    let permit = permit(&plan);
     let examples = [[0.01; D]; 7];
-    let with = restored(&plan, &mask, &plain, &examples, 3);
-    let without = restored(&plan, &mask, &plain, &[], 3);
+    let with = restored((&plan, &permit), &mask, &plain, &examples, 3);
+    let without = restored((&plan, &permit), &mask, &plain, &[], 3);
     for (a, b) in with.values().iter().zip(without.values()) {
         // Seven equal gradients over L = 20, not over the 7 that were drawn.
         assert!((a - b - 7.0 * 0.01 / 20.0).abs() < 1e-6);
@@ -162,7 +163,8 @@ fn advance(state: &mut TrainingState, scale: &str, seed: u64) -> (Mask, Standard
     let mask = state.mask(plans);
     let standardisation = state.standardisation(plans, &mask).unwrap();
     let examples: [[f32; D]; 6] = [std::array::from_fn(|j| (j as f32 - 50.0) / 200.0); 6];
-    let released = release(&plan, &mask, &standardisation, &examples, seed);
+    let permit = permit(&plan);
+    let released = release((&plan, &permit), &mask, &standardisation, &examples, seed);
     let sum = ReleasedSum::of_steps(&[released]).unwrap();
     state.advance(plans, &mask, &standardisation, &sum).unwrap();
     (mask, standardisation)
@@ -226,7 +228,8 @@ fn an_update_that_is_not_finite_changes_nothing() {
 fn calibration_follows_rate_and_steps() {
     // The published code computed sigma for batch 1000 and reused it for every batch.
     let sigma = |rate: f64, steps: u64| {
-        let phase = PhaseShape { rate: SamplingRate::new(rate).unwrap(), steps, relative_noise: 1.0 };
+        let phase =
+            PhaseShape { rate: SamplingRate::new(rate).unwrap(), steps, relative_noise: 1.0 };
         let (epsilon, delta) = (Epsilon::new(4.0).unwrap(), Delta::new(1e-5).unwrap());
         noise_multiplier(epsilon, delta, &[phase], CalibrateBy::Tightest).unwrap().value()
     };

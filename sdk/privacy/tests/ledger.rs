@@ -54,7 +54,10 @@ fn a_plan_beyond_the_policy_is_refused_and_leaves_no_trace() {
     };
     for (plan, what) in [(weak(0.6), "epsilon"), (weak(0.4), "noise multiplier")] {
         let error = opened(&store).accept("t", "d", &plan).unwrap_err();
-        assert!(matches!(error, Error::Policy { .. }) && error.to_string().contains(what), "{error}");
+        assert!(
+            matches!(error, Error::Policy { .. }) && error.to_string().contains(what),
+            "{error}"
+        );
     }
     assert!(store.text.borrow().is_empty());
 }

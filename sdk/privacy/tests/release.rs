@@ -15,9 +15,13 @@ fn permit() -> Permit {
 
 /// One release of the sum over `examples`, in units of the gradient.
 fn release(examples: &[Vec<f32>], seed: u64) -> Vec<f64> {
+    release_under(&permit(), examples, seed)
+}
+
+fn release_under(permit: &Permit, examples: &[Vec<f32>], seed: u64) -> Vec<f64> {
     let (plan, d) = (plan(), 200);
     let active: Vec<u32> = (0..d as u32).collect();
-    let noise = Noise::draw(&plan, &permit(), &NoiseSeed::predictable(seed), 0, d).unwrap();
+    let noise = Noise::draw(&plan, permit, &NoiseSeed::predictable(seed), 0, d).unwrap();
     let mut sum = ClippedSum::new(plan.lattice(d).unwrap(), d);
     let mut scratch = Vec::new();
     examples.iter().for_each(|e| sum.add(PerExample::new(e), &mut scratch).unwrap());
@@ -35,9 +39,11 @@ const TOLERANCE: f64 = 6.0 * 0.002_236;
 #[test]
 fn noise_on_the_sum_has_std_sigma_times_clip_whatever_the_batch() {
     // The published code drew noise per example and averaged: sqrt(B) too small.
+    let permit = permit();
     for batch in [0, 1, 64] {
         let examples = vec![vec![0.0; 200]; batch];
-        let draws: Vec<f64> = (0..500).flat_map(|seed| release(&examples, seed)).collect();
+        let draws: Vec<f64> =
+            (0..500).flat_map(|seed| release_under(&permit, &examples, seed)).collect();
         let expected = 1.1 * 0.5;
         assert!((std(&draws) / expected - 1.0).abs() < TOLERANCE, "batch {batch}");
     }

@@ -22,11 +22,36 @@ impl Activation {
         assert_eq!(input.len(), output.len(), "output of an activation");
         match self {
             // Written so that NaN, for which every comparison is false, stays.
-            Self::Relu => map(input, output, #[inline(always)] |x| if x < 0.0 { 0.0 } else { x }),
-            Self::Tanh => map(input, output, #[inline(always)] |x| tanh(x)),
-            Self::Gelu => map(input, output, #[inline(always)] |x| x * normal_cdf(x)),
-            Self::Silu => map(input, output, #[inline(always)] |x| x * sigmoid(x)),
-            Self::Sigmoid => map(input, output, #[inline(always)] |x| sigmoid(x)),
+            Self::Relu => map(
+                input,
+                output,
+                #[inline(always)]
+                |x| if x < 0.0 { 0.0 } else { x },
+            ),
+            Self::Tanh => map(
+                input,
+                output,
+                #[inline(always)]
+                |x| tanh(x),
+            ),
+            Self::Gelu => map(
+                input,
+                output,
+                #[inline(always)]
+                |x| x * normal_cdf(x),
+            ),
+            Self::Silu => map(
+                input,
+                output,
+                #[inline(always)]
+                |x| x * sigmoid(x),
+            ),
+            Self::Sigmoid => map(
+                input,
+                output,
+                #[inline(always)]
+                |x| sigmoid(x),
+            ),
         }
     }
 
@@ -41,43 +66,73 @@ impl Activation {
         assert!(input.len() == output.len() && input.len() == gradient.len(), "activation");
         assert_eq!(input.len(), result.len(), "gradient of an activation");
         match self {
-            Self::Relu => scale(input, gradient, result, #[inline(always)] |x, g| {
-                if x <= 0.0 { 0.0 } else { g }
-            }),
-            Self::Tanh => scale(output, gradient, result, #[inline(always)] |y, g| {
-                g * (1.0 - y * y)
-            }),
-            Self::Gelu => scale(input, gradient, result, #[inline(always)] |x, g| {
-                g * (normal_cdf(x) + x * normal_density(x))
-            }),
-            Self::Silu => scale(input, gradient, result, #[inline(always)] |x, g| {
-                let s = sigmoid(x);
-                g * (s + x * s * (1.0 - s))
-            }),
-            Self::Sigmoid => scale(output, gradient, result, #[inline(always)] |y, g| {
-                g * (y * (1.0 - y))
-            }),
+            Self::Relu => scale(
+                input,
+                gradient,
+                result,
+                #[inline(always)]
+                |x, g| {
+                    if x <= 0.0 { 0.0 } else { g }
+                },
+            ),
+            Self::Tanh => scale(
+                output,
+                gradient,
+                result,
+                #[inline(always)]
+                |y, g| g * (1.0 - y * y),
+            ),
+            Self::Gelu => scale(
+                input,
+                gradient,
+                result,
+                #[inline(always)]
+                |x, g| g * (normal_cdf(x) + x * normal_density(x)),
+            ),
+            Self::Silu => scale(
+                input,
+                gradient,
+                result,
+                #[inline(always)]
+                |x, g| {
+                    let s = sigmoid(x);
+                    g * (s + x * s * (1.0 - s))
+                },
+            ),
+            Self::Sigmoid => scale(
+                output,
+                gradient,
+                result,
+                #[inline(always)]
+                |y, g| g * (y * (1.0 - y)),
+            ),
         }
     }
 }
 
 #[inline(always)]
 fn map(input: &[f32], output: &mut [f32], function: impl Fn(f32) -> f32) {
-    vectorised(#[inline(always)] || {
-        for (x, y) in input.iter().zip(output) {
-            *y = function(*x);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (x, y) in input.iter().zip(output) {
+                *y = function(*x);
+            }
+        },
+    );
 }
 
 /// `result = function(value, gradient)`.
 #[inline(always)]
 fn scale(values: &[f32], gradient: &[f32], result: &mut [f32], function: impl Fn(f32, f32) -> f32) {
-    vectorised(#[inline(always)] || {
-        for ((value, gradient), result) in values.iter().zip(gradient).zip(result) {
-            *result = function(*value, *gradient);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for ((value, gradient), result) in values.iter().zip(gradient).zip(result) {
+                *result = function(*value, *gradient);
+            }
+        },
+    );
 }
 
 #[cfg(test)]

@@ -27,20 +27,31 @@ impl Columns {
         // Every value is overwritten, but for the slack that vectors run into.
         self.values.resize(len + LANES, 0.0);
         let (planes, values) = (&mut self.planes, &mut self.values);
-        vectorised(#[inline(always)] || {
-            split.each_row(window, #[inline(always)] |pixel, plane, count| {
-                let from = image[pixel..].iter().step_by(window.stride);
-                for (to, from) in planes[plane..plane + count].iter_mut().zip(from) {
-                    *to = *from;
-                }
-            });
-            split.each_run(window, #[inline(always)] |plane, column| {
-                for x in (0..window.out_width).step_by(LANES) {
-                    // What is written beyond the run is overwritten by the next one.
-                    *lanes_mut(values, column + x) = *lanes(planes, plane + x);
-                }
-            });
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                split.each_row(
+                    window,
+                    #[inline(always)]
+                    |pixel, plane, count| {
+                        let from = image[pixel..].iter().step_by(window.stride);
+                        for (to, from) in planes[plane..plane + count].iter_mut().zip(from) {
+                            *to = *from;
+                        }
+                    },
+                );
+                split.each_run(
+                    window,
+                    #[inline(always)]
+                    |plane, column| {
+                        for x in (0..window.out_width).step_by(LANES) {
+                            // What is written beyond the run is overwritten by the next one.
+                            *lanes_mut(values, column + x) = *lanes(planes, plane + x);
+                        }
+                    },
+                );
+            },
+        );
         &self.values[..len]
     }
 
@@ -60,24 +71,36 @@ impl Columns {
         self.values.resize(len + LANES, 0.0);
         make(&mut self.values[..len]);
         let (planes, values) = (&mut self.planes, &self.values);
-        vectorised(#[inline(always)] || {
-            split.each_run(window, #[inline(always)] |plane, column| {
-                for x in (0..window.out_width).step_by(LANES) {
-                    let mask = mask(window.out_width - x);
-                    let (values, mut sums) = (*lanes(values, column + x), *lanes(planes, plane + x));
-                    for lane in 0..LANES {
-                        sums[lane] += f32::from_bits(values[lane].to_bits() & mask[lane]);
-                    }
-                    *lanes_mut(planes, plane + x) = sums;
-                }
-            });
-            split.each_row(window, #[inline(always)] |pixel, plane, count| {
-                let to = image[pixel..].iter_mut().step_by(window.stride);
-                for (to, sum) in to.zip(&planes[plane..plane + count]) {
-                    *to += sum;
-                }
-            });
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                split.each_run(
+                    window,
+                    #[inline(always)]
+                    |plane, column| {
+                        for x in (0..window.out_width).step_by(LANES) {
+                            let mask = mask(window.out_width - x);
+                            let (values, mut sums) =
+                                (*lanes(values, column + x), *lanes(planes, plane + x));
+                            for lane in 0..LANES {
+                                sums[lane] += f32::from_bits(values[lane].to_bits() & mask[lane]);
+                            }
+                            *lanes_mut(planes, plane + x) = sums;
+                        }
+                    },
+                );
+                split.each_row(
+                    window,
+                    #[inline(always)]
+                    |pixel, plane, count| {
+                        let to = image[pixel..].iter_mut().step_by(window.stride);
+                        for (to, sum) in to.zip(&planes[plane..plane + count]) {
+                            *to += sum;
+                        }
+                    },
+                );
+            },
+        );
     }
 }
 
@@ -178,9 +201,9 @@ mod tests {
                 let x = (ox * window.stride + kx) as isize - window.padding as isize;
                 let inside = (0..window.height as isize).contains(&y)
                     && (0..window.width as isize).contains(&x);
-                sources.push(inside.then(|| {
-                    (c * window.height + y as usize) * window.width + x as usize
-                }));
+                sources.push(
+                    inside.then(|| (c * window.height + y as usize) * window.width + x as usize),
+                );
             }
         }
         sources

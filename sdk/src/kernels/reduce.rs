@@ -10,23 +10,29 @@ const LANES: usize = 8;
 pub(crate) fn row_sums(values: &[f32], output: &mut [f32]) {
     let cols = values.len() / output.len().max(1);
     assert_eq!(cols * output.len(), values.len(), "rows of a sum");
-    vectorised(#[inline(always)] || {
-        for (row, output) in values.chunks_exact(cols.max(1)).zip(output) {
-            *output = sum(row);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, output) in values.chunks_exact(cols.max(1)).zip(output) {
+                *output = sum(row);
+            }
+        },
+    );
 }
 
 /// `output[r, c] = left[r] right[c]`; output `[left.len(), right.len()]`.
 pub(crate) fn outer_product(left: &[f32], right: &[f32], output: &mut [f32]) {
     assert_eq!(output.len(), left.len() * right.len(), "output of an outer product");
-    vectorised(#[inline(always)] || {
-        for (row, &scale) in output.chunks_exact_mut(right.len().max(1)).zip(left) {
-            for (output, value) in row.iter_mut().zip(right) {
-                *output = scale * value;
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, &scale) in output.chunks_exact_mut(right.len().max(1)).zip(left) {
+                for (output, value) in row.iter_mut().zip(right) {
+                    *output = scale * value;
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 #[inline(always)]

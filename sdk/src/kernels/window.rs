@@ -39,18 +39,10 @@ pub(super) fn any_window() -> impl proptest::strategy::Strategy<Value = Window> 
         "the window fits the image",
         |(channels, height, width, kernel, stride, padding)| {
             let padding = padding.min(kernel - 1);
-            let out = |length: usize| Some((length + 2 * padding).checked_sub(kernel)? / stride + 1);
+            let out =
+                |length: usize| Some((length + 2 * padding).checked_sub(kernel)? / stride + 1);
             let (out_height, out_width) = (out(height)?, out(width)?);
-            Some(Window {
-                channels,
-                height,
-                width,
-                kernel,
-                stride,
-                padding,
-                out_height,
-                out_width,
-            })
+            Some(Window { channels, height, width, kernel, stride, padding, out_height, out_width })
         },
     )
 }

@@ -66,9 +66,7 @@ impl Layer for Conv2d {
         let mut columns = Columns::default();
         result.fill(0.0);
         let gradients = at.gradient.chunks_exact(self.output_len());
-        for (gradient, result) in
-            gradients.zip(result.chunks_exact_mut(self.window.image_len()))
-        {
+        for (gradient, result) in gradients.zip(result.chunks_exact_mut(self.window.image_len())) {
             let weight = self.weight(weights).transposed();
             columns.add(&self.window, result, |columns| {
                 multiply(columns, weight, self.image(gradient), false);

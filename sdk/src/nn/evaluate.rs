@@ -59,7 +59,8 @@ impl Model {
         self.check_labels(labels)?;
         let logits = self.predict(parameters, inputs, labels.len())?;
         let rows = logits.chunks_exact(self.output_len());
-        let right = rows.zip(labels).filter(|(row, label)| largest(row) == **label as usize).count();
+        let right =
+            rows.zip(labels).filter(|(row, label)| largest(row) == **label as usize).count();
         Ok(right as f64 / labels.len().max(1) as f64)
     }
 }

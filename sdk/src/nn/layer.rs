@@ -96,7 +96,13 @@ fn build_one(layer: &LayerSpec, input: &[usize], output: &[usize]) -> Option<Arc
 }
 
 /// Both shapes are `[channels, height, width]`, by the shape check.
-fn window(input: &[usize], output: &[usize], kernel: usize, stride: usize, padding: usize) -> Window {
+fn window(
+    input: &[usize],
+    output: &[usize],
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+) -> Window {
     Window {
         channels: input[0],
         height: input[1],

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
-use super::tape::{Values, values, tensor};
+use super::tape::{Values, tensor, values};
 use crate::kernels::{exp, log_sum_exp};
 
 /// `loss = log(sum e^z) - z[label]`: `[batch, classes] -> [batch]`.

@@ -1,9 +1,7 @@
 //! Pooling as a layer.
 
 use super::layer::{Layer, Pass};
-use crate::kernels::{
-    Window, average_pool, average_pool_gradient, max_pool, max_pool_gradient,
-};
+use crate::kernels::{Window, average_pool, average_pool_gradient, max_pool, max_pool_gradient};
 
 /// Largest or mean value of each window.
 #[derive(Debug)]

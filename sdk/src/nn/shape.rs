@@ -33,10 +33,10 @@ impl ModelSpec {
     pub fn layout(&self) -> Result<Layout, Error> {
         self.check()?;
         let named = |(index, layer): (usize, &LayerSpec)| {
-            layer.tensors().into_iter().map(move |(name, shape)| TensorLayout {
-                name: format!("{index}.{name}"),
-                shape,
-            })
+            layer
+                .tensors()
+                .into_iter()
+                .map(move |(name, shape)| TensorLayout { name: format!("{index}.{name}"), shape })
         };
         Ok(Layout { tensors: self.layers.iter().enumerate().flat_map(named).collect() })
     }
@@ -125,17 +125,14 @@ impl LayerSpec {
                 }
             }
             Self::MaxPool2d { kernel, stride } | Self::AvgPool2d { kernel, stride } => {
-                let expected =
-                    || refuse(format!("[channels, {kernel} or more, {kernel} or more]"));
+                let expected = || refuse(format!("[channels, {kernel} or more, {kernel} or more]"));
                 let [channels, height, width] = *input else { return Err(expected()) };
                 let side = |length| positions(length, kernel, stride.unwrap_or(kernel));
                 let (height, width) = side(height).zip(side(width)).ok_or_else(expected)?;
                 Ok(vec![channels, height, width])
             }
             Self::Flatten => Ok(vec![input.iter().product()]),
-            Self::Relu | Self::Tanh | Self::Gelu | Self::Silu | Self::Sigmoid => {
-                Ok(input.to_vec())
-            }
+            Self::Relu | Self::Tanh | Self::Gelu | Self::Silu | Self::Sigmoid => Ok(input.to_vec()),
         }
     }
 

@@ -57,8 +57,7 @@ impl<T: Transport> Connection<T> {
     }
 
     pub(super) fn enrol(&mut self, token: &str) -> Result<(), Error> {
-        let request =
-            EnrolRequest { token: token.to_owned(), public_key: self.key.public_key() };
+        let request = EnrolRequest { token: token.to_owned(), public_key: self.key.public_key() };
         self.post(path::DEVICES, &request).map(drop)
     }
 
@@ -124,8 +123,7 @@ impl<T: Transport> Connection<T> {
         body: Vec<u8>,
     ) -> Result<Vec<u8>, Error> {
         let time_ms = self.clock.now_ms();
-        let signature =
-            self.key.sign(SignedParts { method, path: &path, time_ms, body: &body });
+        let signature = self.key.sign(SignedParts { method, path: &path, time_ms, body: &body });
         let headers = vec![
             (DEVICE_HEADER, self.device().to_string()),
             (TIME_HEADER, time_ms.to_string()),

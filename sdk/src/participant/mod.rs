@@ -14,15 +14,15 @@ use adafed_privacy::{Ledger, Policy};
 use adafed_wire::{CheckinRequest, CheckinResponse, DeviceId, Digest, TaskId, decode, path};
 
 pub use builder::Builder;
-pub use connection::Traffic;
 use connection::Connection;
+pub use connection::Traffic;
 use job::{Job, Outbox};
 
+use crate::Error;
 use crate::clock::Clock;
 use crate::data::Dataset;
 use crate::store::Store;
 use crate::transport::Transport;
-use crate::Error;
 
 /// Names of the store's entries.
 mod entry {
@@ -257,7 +257,10 @@ impl<T: Transport, S: Store> Participant<T, S> {
         if let Phase::CheckIn { at_ms: at } = &mut self.phase {
             *at = at_ms;
         }
-        Progress { activity: Activity::Delayed { reason: error.to_string() }, next: Next::At(at_ms) }
+        Progress {
+            activity: Activity::Delayed { reason: error.to_string() },
+            next: Next::At(at_ms),
+        }
     }
 
     /// The round in progress, as bytes from which [`Participant::restore`] goes on with

@@ -42,7 +42,8 @@ impl Store for FileStore {
     fn ledger(&self) -> Result<FileLedger, Error> {
         let path = self.folder.join(LEDGER);
         let new = !path.exists();
-        let file = private().append(true).read(true).open(&path).map_err(|e| io("open", &path, e))?;
+        let file =
+            private().append(true).read(true).open(&path).map_err(|e| io("open", &path, e))?;
         if new {
             sync_folder(&self.folder)?;
         }

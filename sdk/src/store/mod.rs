@@ -11,7 +11,9 @@ pub use file::{FileLedger, FileStore};
 #[non_exhaustive]
 pub enum Error {
     /// Environment: the operating system refused.
-    #[error("cannot {action} {path}: {source}; check that the folder exists, is writable and has space")]
+    #[error(
+        "cannot {action} {path}: {source}; check that the folder exists, is writable and has space"
+    )]
     Io {
         /// What was tried.
         action: &'static str,

@@ -2,9 +2,7 @@
 
 use adafed_algorithm::{Mask, MaskedStandardisation, ReleasedGradient, Standardisation};
 use adafed_algorithm::{Plans, ReleasedSum};
-use adafed_privacy::{
-    ClippedSum, Lattice, Noise, NoiseSeed, PerExample, Permit, Released,
-};
+use adafed_privacy::{ClippedSum, Lattice, Noise, NoiseSeed, PerExample, Permit, Released};
 use rayon::prelude::*;
 
 use crate::Error;
@@ -75,7 +73,12 @@ impl LocalRound<'_> {
     ///
     /// # Errors
     /// Those of [`ReleasedGradient::restore`].
-    pub fn sgd(&self, parameters: &[f32], released: &Released, round: u64) -> Result<Vec<f32>, Error> {
+    pub fn sgd(
+        &self,
+        parameters: &[f32],
+        released: &Released,
+        round: u64,
+    ) -> Result<Vec<f32>, Error> {
         let sum = ReleasedSum::of_steps(std::slice::from_ref(released))?;
         let scale = self.plans.release_scale(round);
         let gradient = ReleasedGradient::restore(&sum, self.mask, self.standardisation, scale)?;

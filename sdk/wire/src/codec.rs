@@ -26,8 +26,8 @@ pub trait Message: Serialize + DeserializeOwned {
 /// Largest encoding of any message, in bytes: bounds the decoder's allocations.
 pub const LARGEST: usize = 256 << 20;
 
-const fn config() -> Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<LARGEST>>
-{
+const fn config()
+-> Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<LARGEST>> {
     standard().with_limit::<LARGEST>()
 }
 
@@ -56,8 +56,8 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, Error> {
     if version != VERSION {
         return Err(Error::Version { found: version, expected: VERSION });
     }
-    let (message, read) = bincode::serde::decode_from_slice(body, config())
-        .map_err(|e| malformed(e.to_string()))?;
+    let (message, read) =
+        bincode::serde::decode_from_slice(body, config()).map_err(|e| malformed(e.to_string()))?;
     if read < body.len() {
         return Err(malformed(format!("{} bytes follow its end", body.len() - read)));
     }

@@ -20,6 +20,4 @@ pub use message::{
 };
 pub use packed::PackedIntegers;
 pub use plan::{MOST_PARAMETERS, RoundPlan, TaskPlan};
-pub use signature::{
-    DEVICE_HEADER, DeviceKey, SIGNATURE_HEADER, SignedParts, TIME_HEADER, verify,
-};
+pub use signature::{DEVICE_HEADER, DeviceKey, SIGNATURE_HEADER, SignedParts, TIME_HEADER, verify};

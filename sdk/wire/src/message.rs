@@ -312,10 +312,8 @@ mod tests {
     use adafed_algorithm::TensorLayout;
 
     fn layout() -> Layout {
-        let tensor = |name: &str, shape: &[usize]| TensorLayout {
-            name: name.into(),
-            shape: shape.to_vec(),
-        };
+        let tensor =
+            |name: &str, shape: &[usize]| TensorLayout { name: name.into(), shape: shape.to_vec() };
         Layout { tensors: vec![tensor("w", &[3, 4]), tensor("b", &[3])] }
     }
 
@@ -340,7 +338,10 @@ mod tests {
     fn a_full_mask_takes_a_few_bytes() {
         let bytes = encode(&MaskMessage::new(&Mask::full(26_010))).unwrap();
         assert!(bytes.len() < 16);
-        assert_eq!(decode::<MaskMessage>(&bytes).unwrap().mask(26_010).unwrap(), Mask::full(26_010));
+        assert_eq!(
+            decode::<MaskMessage>(&bytes).unwrap().mask(26_010).unwrap(),
+            Mask::full(26_010)
+        );
     }
 
     #[test]

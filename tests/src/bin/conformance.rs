@@ -68,7 +68,9 @@ fn print_case(case: &Case) {
         Outcome::Passed => {
             println!("ok           {name}: {values} values, worst {worst:.2e} of {tolerance:.0e}");
         }
-        Outcome::Failed { reason } => println!("FAILED       {name}: {reason} over {tolerance:.0e}"),
+        Outcome::Failed { reason } => {
+            println!("FAILED       {name}: {reason} over {tolerance:.0e}")
+        }
         Outcome::Unsupported { reason } => println!("unsupported  {name}: {reason}"),
     }
 }

@@ -212,8 +212,7 @@ fn retention(entry: &Value) -> Case {
     let rounds = number(&entry["T"]) as u64;
     let mut case = Case::new(format!("retention/{kind}/{rounds}"), DOUBLE);
     let schedule: Result<Schedule, _> = kind.parse();
-    let made = schedule
-        .and_then(|s| Retention::new(number(&entry["r0"]), number(&entry["r1"]), s));
+    let made = schedule.and_then(|s| Retention::new(number(&entry["r0"]), number(&entry["r1"]), s));
     let Ok(retention) = made else {
         return Case::unsupported(case.name, "unknown schedule");
     };

@@ -9,19 +9,23 @@ pub(super) fn max_pool(window: &Window, input: &[f32], output: &mut [f32]) {
     let (plane, positions) = (window.height * window.width, window.positions());
     let mut pixels = vec![0.0; plane + LANES];
     let mut largest = vec![0.0; positions + LANES];
-    vectorised(#[inline(always)] || {
-        for (input, output) in input.chunks_exact(plane).zip(output.chunks_exact_mut(positions)) {
-            pixels[..plane].copy_from_slice(input);
-            for oy in 0..window.out_height {
-                for ox in (0..window.out_width).step_by(LANES) {
-                    let best = largest_of(window, &pixels, oy * window.width + ox);
-                    // What is written beyond the row is overwritten by the next one.
-                    *lanes_mut(&mut largest, oy * window.out_width + ox) = best;
+    vectorised(
+        #[inline(always)]
+        || {
+            for (input, output) in input.chunks_exact(plane).zip(output.chunks_exact_mut(positions))
+            {
+                pixels[..plane].copy_from_slice(input);
+                for oy in 0..window.out_height {
+                    for ox in (0..window.out_width).step_by(LANES) {
+                        let best = largest_of(window, &pixels, oy * window.width + ox);
+                        // What is written beyond the row is overwritten by the next one.
+                        *lanes_mut(&mut largest, oy * window.out_width + ox) = best;
+                    }
                 }
+                output.copy_from_slice(&largest[..positions]);
             }
-            output.copy_from_slice(&largest[..positions]);
-        }
-    });
+        },
+    );
 }
 
 /// As [`super::max_pool_gradient`], for stride 1; `positions` are output and gradient.
@@ -34,27 +38,30 @@ pub(super) fn max_pool_gradient(
     let (plane, count) = (window.height * window.width, window.positions());
     let [mut pixels, mut sums] = [plane; 2].map(|len| vec![0.0; len + LANES]);
     let [mut largest, mut gradients] = [count; 2].map(|len| vec![0.0; len + LANES]);
-    vectorised(#[inline(always)] || {
-        let positions = positions.0.chunks_exact(count).zip(positions.1.chunks_exact(count));
-        let planes = input.chunks_exact(plane).zip(result.chunks_exact_mut(plane));
-        for ((input, result), (output, gradient)) in planes.zip(positions) {
-            pixels[..plane].copy_from_slice(input);
-            largest[..count].copy_from_slice(output);
-            gradients[..count].copy_from_slice(gradient);
-            sums.fill(0.0);
-            for oy in 0..window.out_height {
-                for ox in (0..window.out_width).step_by(LANES) {
-                    let position = oy * window.out_width + ox;
-                    let best = *lanes(&largest, position);
-                    // Lanes beyond the row belong to the next one and have nothing to give.
-                    let pending = first(window.out_width - ox, lanes(&gradients, position));
-                    let start = oy * window.width + ox;
-                    give_back(window, &pixels, start, best, pending, &mut sums);
+    vectorised(
+        #[inline(always)]
+        || {
+            let positions = positions.0.chunks_exact(count).zip(positions.1.chunks_exact(count));
+            let planes = input.chunks_exact(plane).zip(result.chunks_exact_mut(plane));
+            for ((input, result), (output, gradient)) in planes.zip(positions) {
+                pixels[..plane].copy_from_slice(input);
+                largest[..count].copy_from_slice(output);
+                gradients[..count].copy_from_slice(gradient);
+                sums.fill(0.0);
+                for oy in 0..window.out_height {
+                    for ox in (0..window.out_width).step_by(LANES) {
+                        let position = oy * window.out_width + ox;
+                        let best = *lanes(&largest, position);
+                        // Lanes beyond the row belong to the next one and have nothing to give.
+                        let pending = first(window.out_width - ox, lanes(&gradients, position));
+                        let start = oy * window.width + ox;
+                        give_back(window, &pixels, start, best, pending, &mut sums);
+                    }
                 }
+                result.copy_from_slice(&sums[..plane]);
             }
-            result.copy_from_slice(&sums[..plane]);
-        }
-    });
+        },
+    );
 }
 
 /// Largest values of the windows that begin at the [`LANES`] pixels from `start`.

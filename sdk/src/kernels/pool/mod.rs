@@ -11,18 +11,22 @@ pub(crate) fn max_pool(window: &Window, input: &[f32], output: &mut [f32]) {
     if window.stride == 1 {
         return dense::max_pool(window, input, output);
     }
-    vectorised(#[inline(always)] || {
-        for (input, output) in planes(window, input, output) {
-            for (oy, output) in output.chunks_exact_mut(window.out_width).enumerate() {
-                output.fill(f32::NEG_INFINITY);
-                for (ky, kx) in offsets(window) {
-                    let row = &input[row_start(window, oy, ky, kx)..];
-                    let row = row.iter().step_by(window.stride);
-                    row.zip(output.iter_mut()).for_each(|(value, best)| *best = larger(*value, *best));
+    vectorised(
+        #[inline(always)]
+        || {
+            for (input, output) in planes(window, input, output) {
+                for (oy, output) in output.chunks_exact_mut(window.out_width).enumerate() {
+                    output.fill(f32::NEG_INFINITY);
+                    for (ky, kx) in offsets(window) {
+                        let row = &input[row_start(window, oy, ky, kx)..];
+                        let row = row.iter().step_by(window.stride);
+                        row.zip(output.iter_mut())
+                            .for_each(|(value, best)| *best = larger(*value, *best));
+                    }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Gradient of [`max_pool`] with respect to its input: each position's gradient goes to
@@ -41,50 +45,57 @@ pub(crate) fn max_pool_gradient(
     }
     let mut pending = vec![0.0_f32; window.out_width];
     result.fill(0.0);
-    vectorised(#[inline(always)] || {
-        let positions = output.chunks_exact(window.positions());
-        let positions = positions.zip(gradient.chunks_exact(window.positions()));
-        for ((input, result), (output, gradient)) in planes_of(window, input, result).zip(positions)
-        {
-            let rows = output.chunks_exact(window.out_width);
-            let rows = rows.zip(gradient.chunks_exact(window.out_width));
-            for (oy, (output, gradient)) in rows.enumerate() {
-                pending.copy_from_slice(gradient);
-                for (ky, kx) in offsets(window) {
-                    let start = row_start(window, oy, ky, kx);
-                    let input = input[start..].iter().step_by(window.stride);
-                    let result = result[start..].iter_mut().step_by(window.stride);
-                    let pixels = input.zip(result);
-                    for ((value, result), (best, pending)) in
-                        pixels.zip(output.iter().zip(&mut pending))
-                    {
-                        let (taken, left) = give(*value, *best, *pending);
-                        *result += taken;
-                        *pending = left;
+    vectorised(
+        #[inline(always)]
+        || {
+            let positions = output.chunks_exact(window.positions());
+            let positions = positions.zip(gradient.chunks_exact(window.positions()));
+            for ((input, result), (output, gradient)) in
+                planes_of(window, input, result).zip(positions)
+            {
+                let rows = output.chunks_exact(window.out_width);
+                let rows = rows.zip(gradient.chunks_exact(window.out_width));
+                for (oy, (output, gradient)) in rows.enumerate() {
+                    pending.copy_from_slice(gradient);
+                    for (ky, kx) in offsets(window) {
+                        let start = row_start(window, oy, ky, kx);
+                        let input = input[start..].iter().step_by(window.stride);
+                        let result = result[start..].iter_mut().step_by(window.stride);
+                        let pixels = input.zip(result);
+                        for ((value, result), (best, pending)) in
+                            pixels.zip(output.iter().zip(&mut pending))
+                        {
+                            let (taken, left) = give(*value, *best, *pending);
+                            *result += taken;
+                            *pending = left;
+                        }
                     }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Mean value under each window position.
 pub(crate) fn average_pool(window: &Window, input: &[f32], output: &mut [f32]) {
     check(window, input, output);
     let share = share(window);
-    vectorised(#[inline(always)] || {
-        for (input, output) in planes(window, input, output) {
-            for (oy, output) in output.chunks_exact_mut(window.out_width).enumerate() {
-                output.fill(0.0);
-                for (ky, kx) in offsets(window) {
-                    let row = &input[row_start(window, oy, ky, kx)..];
-                    let row = row.iter().step_by(window.stride);
-                    row.zip(output.iter_mut()).for_each(|(value, sum)| *sum += value);
+    vectorised(
+        #[inline(always)]
+        || {
+            for (input, output) in planes(window, input, output) {
+                for (oy, output) in output.chunks_exact_mut(window.out_width).enumerate() {
+                    output.fill(0.0);
+                    for (ky, kx) in offsets(window) {
+                        let row = &input[row_start(window, oy, ky, kx)..];
+                        let row = row.iter().step_by(window.stride);
+                        row.zip(output.iter_mut()).for_each(|(value, sum)| *sum += value);
+                    }
+                    output.iter_mut().for_each(|sum| *sum *= share);
                 }
-                output.iter_mut().for_each(|sum| *sum *= share);
             }
-        }
-    });
+        },
+    );
 }
 
 /// Gradient of [`average_pool`] with respect to its input. `result` is overwritten.
@@ -92,19 +103,22 @@ pub(crate) fn average_pool_gradient(window: &Window, gradient: &[f32], result: &
     check(window, result, gradient);
     let share = share(window);
     result.fill(0.0);
-    vectorised(#[inline(always)] || {
-        let planes = result.chunks_exact_mut(window.height * window.width);
-        for (result, gradient) in planes.zip(gradient.chunks_exact(window.positions())) {
-            for (oy, gradient) in gradient.chunks_exact(window.out_width).enumerate() {
-                for (ky, kx) in offsets(window) {
-                    let row = &mut result[row_start(window, oy, ky, kx)..];
-                    for (to, value) in row.iter_mut().step_by(window.stride).zip(gradient) {
-                        *to += share * value;
+    vectorised(
+        #[inline(always)]
+        || {
+            let planes = result.chunks_exact_mut(window.height * window.width);
+            for (result, gradient) in planes.zip(gradient.chunks_exact(window.positions())) {
+                for (oy, gradient) in gradient.chunks_exact(window.out_width).enumerate() {
+                    for (ky, kx) in offsets(window) {
+                        let row = &mut result[row_start(window, oy, ky, kx)..];
+                        for (to, value) in row.iter_mut().step_by(window.stride).zip(gradient) {
+                            *to += share * value;
+                        }
                     }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 /// The larger of two values, NaN if there is one; `f32::max` would drop it.
@@ -234,8 +248,14 @@ mod tests {
     #[test]
     fn max_pool_does_not_hide_nan() {
         let window = Window {
-            channels: 1, height: 2, width: 2, kernel: 2, stride: 2, padding: 0,
-            out_height: 1, out_width: 1,
+            channels: 1,
+            height: 2,
+            width: 2,
+            kernel: 2,
+            stride: 2,
+            padding: 0,
+            out_height: 1,
+            out_width: 1,
         };
         for position in 0..4 {
             let mut input = [1.0, 2.0, 3.0, 4.0];

@@ -76,19 +76,16 @@ fn linear_gradients_are_true() {
     let linear = |inputs, outputs, bias| LayerSpec::Linear { inputs, outputs, bias };
     assert_true_gradients(&model(&[5], vec![linear(5, 3, true)]), 1);
     assert_true_gradients(&model(&[5], vec![linear(5, 7, false), linear(7, 3, true)]), 2);
-    let layers = vec![linear(5, 4, true), LayerSpec::Tanh, LayerSpec::Flatten, linear(12, 3, false)];
+    let layers =
+        vec![linear(5, 4, true), LayerSpec::Tanh, LayerSpec::Flatten, linear(12, 3, false)];
     assert_true_gradients(&model(&[3, 5], layers), 3);
 }
 
 #[test]
 fn activation_gradients_are_true() {
-    for activation in [
-        LayerSpec::Relu,
-        LayerSpec::Tanh,
-        LayerSpec::Gelu,
-        LayerSpec::Silu,
-        LayerSpec::Sigmoid,
-    ] {
+    for activation in
+        [LayerSpec::Relu, LayerSpec::Tanh, LayerSpec::Gelu, LayerSpec::Silu, LayerSpec::Sigmoid]
+    {
         let layers = vec![LayerSpec::linear(6, 9), activation, LayerSpec::linear(9, 4)];
         assert_true_gradients(&model(&[6], layers), 4);
     }
@@ -139,11 +136,10 @@ fn gradients_are_those_of_the_example_alone() {
         let layers = vec![LayerSpec::linear(width, 11), LayerSpec::Gelu, LayerSpec::linear(11, 3)];
         models.push(model(&[width], layers));
     }
-    models.push(model(&[5, 3], vec![
-        LayerSpec::linear(3, 4),
-        LayerSpec::Flatten,
-        LayerSpec::linear(20, 3),
-    ]));
+    models.push(model(
+        &[5, 3],
+        vec![LayerSpec::linear(3, 4), LayerSpec::Flatten, LayerSpec::linear(20, 3)],
+    ));
     for model in &models {
         let parameters = model.initial(6);
         let (inputs, labels) = batch(model, MICRO_BATCH + 5, 7);

@@ -36,7 +36,8 @@ fn apply(
     shape: &[usize],
     x: &[f64],
 ) -> (Vec<usize>, Vec<f64>) {
-    let each = |function: fn(f64) -> f64| (shape.to_vec(), x.iter().map(|x| function(*x)).collect());
+    let each =
+        |function: fn(f64) -> f64| (shape.to_vec(), x.iter().map(|x| function(*x)).collect());
     let bias = |output: usize| tensors.get(1).map_or(0.0, |bias| bias[output]);
     match *layer {
         LayerSpec::Linear { inputs, outputs, .. } => {
@@ -55,8 +56,8 @@ fn apply(
                 for c in 0..shape[0] {
                     for ky in 0..kernel {
                         for kx in 0..kernel {
-                            let weight = tensors[0]
-                                [((o * shape[0] + c) * kernel + ky) * kernel + kx];
+                            let weight =
+                                tensors[0][((o * shape[0] + c) * kernel + ky) * kernel + kx];
                             sum += weight * pixel(shape, x, c, y + ky as isize, x0 + kx as isize);
                         }
                     }

@@ -65,10 +65,7 @@ fn initial_parameters_follow_the_seed_and_the_fan_in() {
 fn a_shape_error_names_the_layer() {
     let layers = r#"[{"type": "flatten"}, {"type": "linear", "in": 49, "out": 3}]"#;
     let error = with_layers(layers).expect_err("50 is not 49");
-    assert_eq!(
-        error.to_string(),
-        "layer 1 (linear) is given shape [50], expected [.., 49]"
-    );
+    assert_eq!(error.to_string(), "layer 1 (linear) is given shape [50], expected [.., 49]");
     assert_eq!(code(r#"[{"type": "conv2d", "in": 1, "out": 1, "kernel": 2}]"#), "nn.shape");
     assert_eq!(code(r#"[{"type": "conv2d", "in": 2, "out": 1, "kernel": 6}]"#), "nn.shape");
     assert_eq!(code(r#"[{"type": "max_pool2d", "kernel": 6}]"#), "nn.shape");
