@@ -29,7 +29,7 @@ pub struct Settings {
     pub partition: Partition,
 
     /// Rounds, warm-up among them.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     pub rounds: u64,
 
     /// Of them, rounds in which importance is learned.
@@ -49,7 +49,7 @@ pub struct Settings {
     pub delta: Delta,
 
     /// Probability with which a step takes each example.
-    #[arg(long, default_value = "0.05")]
+    #[arg(long, default_value = "0.1")]
     pub rate: SamplingRate,
 
     /// L2 norm to which one example's gradient is clipped.
@@ -75,7 +75,7 @@ pub struct Settings {
     pub centre: bool,
 
     /// The server's learning rate.
-    #[arg(long, default_value_t = 4.0)]
+    #[arg(long, default_value_t = 12.0)]
     pub learning_rate: f64,
 
     /// Share of the learning rate that is left at the last round.

@@ -26,3 +26,8 @@ pub use adafed_privacy as privacy;
 pub use adafed_wire as wire;
 pub use error::Error;
 pub use participant::{Activity, Builder, Next, Participant, Progress};
+
+/// The README's example, compiled.
+#[cfg(all(doctest, feature = "http"))]
+#[doc = include_str!("../../README.md")]
+mod readme {}

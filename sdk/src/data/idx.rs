@@ -197,7 +197,8 @@ mod tests {
         let directory = set_with("readme", b"");
         let (train, test) = load_mnist_like(directory.path()).unwrap();
         assert_eq!(train.shape(), [1, 1, 2]);
-        assert_eq!(train.inputs(), [-1.0, 1.0, 1.0, -1.0]);
+        let (blank, ink) = (scale_pixel(0), scale_pixel(255));
+        assert_eq!(train.inputs(), [blank, ink, ink, blank]);
         assert_eq!((train.labels(), test.labels()), (&[9, 0][..], &[5][..]));
         assert_eq!(train.classes(), 10);
     }

@@ -3,6 +3,29 @@
 use super::math::{normal_cdf, normal_density, sigmoid, tanh};
 use super::vectorised;
 
+// Macros and not generic functions: a function handed over as a value may be called, not
+// inlined, and then it is compiled for the portable instruction set.
+
+/// `output = f(input)`.
+macro_rules! map {
+    (|$x:ident| $function:expr, $input:expr, $output:expr) => {
+        vectorised!(for (x, y) in $input.iter().zip($output) {
+            let $x = *x;
+            *y = $function;
+        })
+    };
+}
+
+/// `result *= f(values)`.
+macro_rules! scale {
+    (|$x:ident| $function:expr, $values:expr, $result:expr) => {
+        vectorised!(for (x, y) in $values.iter().zip($result) {
+            let $x = *x;
+            *y *= $function;
+        })
+    };
+}
+
 /// A function applied to each value alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Activation {
@@ -15,43 +38,15 @@ pub(crate) enum Activation {
 
 impl Activation {
     /// `output = f(input)`, value by value.
-    // Closures and not the functions' names: a function handed over by name is called
-    // through a shim that is compiled for the portable instruction set.
-    #[allow(clippy::redundant_closure)]
     pub(crate) fn apply(self, input: &[f32], output: &mut [f32]) {
         assert_eq!(input.len(), output.len(), "output of an activation");
         match self {
             // Written so that NaN, for which every comparison is false, stays.
-            Self::Relu => map(
-                input,
-                output,
-                #[inline(always)]
-                |x| if x < 0.0 { 0.0 } else { x },
-            ),
-            Self::Tanh => map(
-                input,
-                output,
-                #[inline(always)]
-                |x| tanh(x),
-            ),
-            Self::Gelu => map(
-                input,
-                output,
-                #[inline(always)]
-                |x| x * normal_cdf(x),
-            ),
-            Self::Silu => map(
-                input,
-                output,
-                #[inline(always)]
-                |x| x * sigmoid(x),
-            ),
-            Self::Sigmoid => map(
-                input,
-                output,
-                #[inline(always)]
-                |x| sigmoid(x),
-            ),
+            Self::Relu => map!(|x| if x < 0.0 { 0.0 } else { x }, input, output),
+            Self::Tanh => map!(|x| tanh(x), input, output),
+            Self::Gelu => map!(|x| x * normal_cdf(x), input, output),
+            Self::Silu => map!(|x| x * sigmoid(x), input, output),
+            Self::Sigmoid => map!(|x| sigmoid(x), input, output),
         }
     }
 
@@ -65,74 +60,21 @@ impl Activation {
     ) {
         assert!(input.len() == output.len() && input.len() == gradient.len(), "activation");
         assert_eq!(input.len(), result.len(), "gradient of an activation");
+        result.copy_from_slice(gradient);
         match self {
-            Self::Relu => scale(
-                input,
-                gradient,
-                result,
-                #[inline(always)]
-                |x, g| {
-                    if x <= 0.0 { 0.0 } else { g }
-                },
-            ),
-            Self::Tanh => scale(
-                output,
-                gradient,
-                result,
-                #[inline(always)]
-                |y, g| g * (1.0 - y * y),
-            ),
-            Self::Gelu => scale(
-                input,
-                gradient,
-                result,
-                #[inline(always)]
-                |x, g| g * (normal_cdf(x) + x * normal_density(x)),
-            ),
-            Self::Silu => scale(
-                input,
-                gradient,
-                result,
-                #[inline(always)]
-                |x, g| {
-                    let s = sigmoid(x);
-                    g * (s + x * s * (1.0 - s))
-                },
-            ),
-            Self::Sigmoid => scale(
-                output,
-                gradient,
-                result,
-                #[inline(always)]
-                |y, g| g * (y * (1.0 - y)),
-            ),
+            Self::Relu => scale!(|x| if x <= 0.0 { 0.0 } else { 1.0 }, input, result),
+            Self::Tanh => scale!(|y| 1.0 - y * y, output, result),
+            Self::Gelu => scale!(|x| normal_cdf(x) + x * normal_density(x), input, result),
+            Self::Silu => scale!(|x| silu_slope(x), input, result),
+            Self::Sigmoid => scale!(|y| y * (1.0 - y), output, result),
         }
     }
 }
 
 #[inline(always)]
-fn map(input: &[f32], output: &mut [f32], function: impl Fn(f32) -> f32) {
-    vectorised(
-        #[inline(always)]
-        || {
-            for (x, y) in input.iter().zip(output) {
-                *y = function(*x);
-            }
-        },
-    );
-}
-
-/// `result = function(value, gradient)`.
-#[inline(always)]
-fn scale(values: &[f32], gradient: &[f32], result: &mut [f32], function: impl Fn(f32, f32) -> f32) {
-    vectorised(
-        #[inline(always)]
-        || {
-            for ((value, gradient), result) in values.iter().zip(gradient).zip(result) {
-                *result = function(*value, *gradient);
-            }
-        },
-    );
+fn silu_slope(x: f32) -> f32 {
+    let s = sigmoid(x);
+    s + x * s * (1.0 - s)
 }
 
 #[cfg(test)]

@@ -6,178 +6,219 @@
 //! is made of runs of consecutive pixels, whatever the stride, and is moved a vector at a
 //! time without a look at the borders.
 
-use super::{LANES, Window, lanes, lanes_mut, mask, vectorised};
+use super::{LANES, Window, lanes, lanes_mut, mask, masked, vectorised};
+
+/// How one channel is split and put together again; made once for a layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Unfolding {
+    window: Window,
+    /// Values of the split channel, `[phases, phases, height, width]`, where the phases are
+    /// the remainders that the window reaches.
+    split_len: usize,
+    /// Distance between rows of the split channel.
+    split_width: usize,
+    strips: Vec<Strip>,
+    /// Where the run of each row of columns begins at the first position.
+    runs: Vec<usize>,
+}
+
+/// Pixels of one image row, a stride apart, that lie side by side in the split channel.
+#[derive(Clone, Copy, Debug)]
+struct Strip {
+    pixel: usize,
+    place: usize,
+    count: usize,
+}
 
 /// Buffers of im2col and col2im, kept from one image to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Columns {
-    planes: Vec<f32>,
+    split: Vec<f32>,
     values: Vec<f32>,
 }
 
-impl Columns {
+impl Unfolding {
+    pub(crate) fn new(window: Window) -> Self {
+        let (kernel, stride) = (window.kernel, window.stride);
+        let (phases, reach) = (stride.min(kernel), (kernel - 1) / stride);
+        let height = window.out_height + reach;
+        // Vectors of one row never reach into the next: a load that overlaps a recent
+        // store waits for it.
+        let width = window.out_width.next_multiple_of(LANES) + reach;
+        let plane = |phase_y, phase_x| (phase_y * phases + phase_x) * height * width;
+        let run = |ky, kx| plane(ky % stride, kx % stride) + ky / stride * width + kx / stride;
+        let mut strips = Vec::new();
+        for (phase_y, phase_x) in pairs(phases) {
+            let (left, right) = inside(&window, phase_x, window.width, width);
+            let (top, bottom) = inside(&window, phase_y, window.height, height);
+            for place_y in if left < right { top..bottom } else { 0..0 } {
+                let y = place_y * stride + phase_y - window.padding;
+                let pixel = y * window.width + left * stride + phase_x - window.padding;
+                let place = plane(phase_y, phase_x) + place_y * width + left;
+                strips.push(Strip { pixel, place, count: right - left });
+            }
+        }
+        let runs = pairs(kernel).map(|(ky, kx)| run(ky, kx)).collect();
+        Self { window, split_len: plane(phases, 0), split_width: width, strips, runs }
+    }
+
+    /// The geometry.
+    pub(crate) fn window(&self) -> &Window {
+        &self.window
+    }
+
     /// Lays out `image` `[channels, height, width]` as
     /// `[channels * kernel * kernel, positions]`; padding becomes zeros.
-    pub(crate) fn of(&mut self, window: &Window, image: &[f32]) -> &[f32] {
-        assert_eq!(image.len(), window.image_len(), "image of im2col");
-        let split = Split::new(window);
-        let len = window.patch_len() * window.positions();
-        self.planes.clear();
-        self.planes.resize(split.len() + LANES, 0.0);
-        // Every value is overwritten, but for the slack that vectors run into.
-        self.values.resize(len + LANES, 0.0);
-        let (planes, values) = (&mut self.planes, &mut self.values);
-        vectorised(
-            #[inline(always)]
-            || {
-                split.each_row(
-                    window,
-                    #[inline(always)]
-                    |pixel, plane, count| {
-                        let from = image[pixel..].iter().step_by(window.stride);
-                        for (to, from) in planes[plane..plane + count].iter_mut().zip(from) {
-                            *to = *from;
-                        }
-                    },
-                );
-                split.each_run(
-                    window,
-                    #[inline(always)]
-                    |plane, column| {
-                        for x in (0..window.out_width).step_by(LANES) {
-                            // What is written beyond the run is overwritten by the next one.
-                            *lanes_mut(values, column + x) = *lanes(planes, plane + x);
-                        }
-                    },
-                );
-            },
-        );
-        &self.values[..len]
+    pub(crate) fn columns<'b>(&self, image: &[f32], buffers: &'b mut Columns) -> &'b [f32] {
+        assert_eq!(image.len(), self.window.image_len(), "image of im2col");
+        let len = buffers.reset(self);
+        let Columns { split, values } = buffers;
+        vectorised!({
+            let mut column = 0;
+            for plane in image.chunks_exact(self.window.height * self.window.width) {
+                for strip in &self.strips {
+                    let to = &mut split[strip.place..strip.place + strip.count];
+                    gather(&plane[strip.pixel..], self.window.stride, to);
+                }
+                for run in &self.runs {
+                    column = self.copy_run(*run, column, split, values);
+                }
+            }
+        });
+        &values[..len]
     }
 
     /// Adds columns `[channels * kernel * kernel, positions]`, which `make` writes, to the
-    /// pixels of `image` that [`Columns::of`] takes them from: its adjoint.
-    pub(crate) fn add(
-        &mut self,
-        window: &Window,
+    /// pixels of `image` that [`Unfolding::columns`] takes them from: its adjoint.
+    pub(crate) fn add_columns(
+        &self,
         image: &mut [f32],
+        buffers: &mut Columns,
         make: impl FnOnce(&mut [f32]),
     ) {
-        assert_eq!(image.len(), window.image_len(), "image of col2im");
-        let split = Split::new(window);
-        let len = window.patch_len() * window.positions();
-        self.planes.clear();
-        self.planes.resize(split.len() + LANES, 0.0);
+        assert_eq!(image.len(), self.window.image_len(), "image of col2im");
+        let len = buffers.reset(self);
+        make(&mut buffers.values[..len]);
+        let Columns { split, values } = buffers;
+        vectorised!({
+            let mut column = 0;
+            for plane in image.chunks_exact_mut(self.window.height * self.window.width) {
+                split.fill(0.0);
+                for run in &self.runs {
+                    column = self.add_run(*run, column, values, split);
+                }
+                for strip in &self.strips {
+                    let from = &split[strip.place..strip.place + strip.count];
+                    scatter(from, self.window.stride, &mut plane[strip.pixel..]);
+                }
+            }
+        });
+    }
+
+    /// Copies one row of columns out of the split channel; the column after it.
+    #[inline(always)]
+    fn copy_run(&self, run: usize, column: usize, split: &[f32], values: &mut [f32]) -> usize {
+        // Lengths known to the compiler are moved without a call.
+        match self.window.out_width.div_ceil(LANES) {
+            1 => self.copy_rows(LANES, &split[run..], &mut values[column..]),
+            2 => self.copy_rows(2 * LANES, &split[run..], &mut values[column..]),
+            vectors => self.copy_rows(vectors * LANES, &split[run..], &mut values[column..]),
+        }
+        column + self.window.positions()
+    }
+
+    /// Copies `len` values for each row of positions; those beyond the row are overwritten
+    /// by the next one.
+    #[inline(always)]
+    fn copy_rows(&self, len: usize, split: &[f32], values: &mut [f32]) {
+        for oy in 0..self.window.out_height {
+            let from = &split[oy * self.split_width..][..len];
+            values[oy * self.window.out_width..][..len].copy_from_slice(from);
+        }
+    }
+
+    /// Adds one row of columns to the split channel; the column after it.
+    #[inline(always)]
+    fn add_run(&self, run: usize, column: usize, values: &[f32], split: &mut [f32]) -> usize {
+        let Window { out_height, out_width, .. } = self.window;
+        let last = out_width.next_multiple_of(LANES) - LANES;
+        // Lanes beyond the run belong to the next one.
+        let tail = mask(out_width - last);
+        for oy in 0..out_height {
+            let (place, column) = (run + oy * self.split_width, column + oy * out_width);
+            let mut x = 0;
+            while x < last {
+                add_lanes(*lanes(values, column + x), split, place + x);
+                x += LANES;
+            }
+            add_lanes(masked(*lanes(values, column + last), tail), split, place + last);
+        }
+        column + out_height * out_width
+    }
+}
+
+impl Columns {
+    /// Makes both buffers long enough, with slack, and clears the padding of the split
+    /// channel; the number of values.
+    fn reset(&mut self, unfolding: &Unfolding) -> usize {
+        let len = unfolding.window.patch_len() * unfolding.window.positions();
+        self.split.clear();
+        self.split.resize(unfolding.split_len + LANES, 0.0);
         self.values.resize(len + LANES, 0.0);
-        make(&mut self.values[..len]);
-        let (planes, values) = (&mut self.planes, &self.values);
-        vectorised(
-            #[inline(always)]
-            || {
-                split.each_run(
-                    window,
-                    #[inline(always)]
-                    |plane, column| {
-                        for x in (0..window.out_width).step_by(LANES) {
-                            let mask = mask(window.out_width - x);
-                            let (values, mut sums) =
-                                (*lanes(values, column + x), *lanes(planes, plane + x));
-                            for lane in 0..LANES {
-                                sums[lane] += f32::from_bits(values[lane].to_bits() & mask[lane]);
-                            }
-                            *lanes_mut(planes, plane + x) = sums;
-                        }
-                    },
-                );
-                split.each_row(
-                    window,
-                    #[inline(always)]
-                    |pixel, plane, count| {
-                        let to = image[pixel..].iter_mut().step_by(window.stride);
-                        for (to, sum) in to.zip(&planes[plane..plane + count]) {
-                            *to += sum;
-                        }
-                    },
-                );
-            },
-        );
+        len
     }
 }
 
-/// The image split by the stride: `[channels, phases, phases, height, width]`, where the
-/// phases are the remainders that the window reaches.
-#[derive(Clone, Copy, Debug)]
-struct Split {
-    phases: usize,
-    height: usize,
-    width: usize,
-    channels: usize,
+/// The places, of `places` along one side, that lie on the image and not in the padding:
+/// those with `0 <= place * stride + phase - padding < length`.
+fn inside(window: &Window, phase: usize, length: usize, places: usize) -> (usize, usize) {
+    let first = window.padding.saturating_sub(phase).div_ceil(window.stride);
+    let reach = (length + window.padding).saturating_sub(phase);
+    let last = reach.div_ceil(window.stride).min(places);
+    (first.min(last), last)
 }
 
-impl Split {
-    fn new(window: &Window) -> Self {
-        let reach = (window.kernel - 1) / window.stride;
-        Self {
-            phases: window.stride.min(window.kernel),
-            height: window.out_height + reach,
-            width: window.out_width + reach,
-            channels: window.channels,
-        }
-    }
+/// All pairs below `side`, row by row.
+fn pairs(side: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..side).flat_map(move |row| (0..side).map(move |col| (row, col)))
+}
 
-    fn len(&self) -> usize {
-        self.channels * self.phases * self.phases * self.height * self.width
-    }
-
-    /// Start of the plane of one channel and one pair of phases.
-    #[inline(always)]
-    fn plane(&self, channel: usize, phase_y: usize, phase_x: usize) -> usize {
-        ((channel * self.phases + phase_y) * self.phases + phase_x) * self.height * self.width
-    }
-
-    /// Calls `visit(first pixel, first place in the planes, count)` for the pixels of each
-    /// image row and phase; pixels are a stride apart, places are consecutive.
-    #[inline(always)]
-    fn each_row(&self, window: &Window, mut visit: impl FnMut(usize, usize, usize)) {
-        let stride = window.stride;
-        for row in 0..window.channels * window.height {
-            let (channel, y) = (row / window.height, row % window.height + window.padding);
-            if y % stride >= self.phases || y / stride >= self.height {
-                continue;
+/// Takes every `stride`-th value.
+#[inline(always)]
+fn gather(from: &[f32], stride: usize, to: &mut [f32]) {
+    let count = to.len();
+    match stride {
+        1 => to.copy_from_slice(&from[..count]),
+        2 => {
+            for (to, from) in to.iter_mut().zip(from.as_chunks::<2>().0) {
+                *to = from[0];
             }
-            for phase_x in 0..self.phases {
-                // Places whose column `place * stride + phase - padding` is on the image.
-                let first = window.padding.saturating_sub(phase_x).div_ceil(stride);
-                let reach = (window.width + window.padding).saturating_sub(phase_x);
-                let last = reach.div_ceil(stride).min(self.width);
-                if first < last {
-                    let x = first * stride + phase_x - window.padding;
-                    let plane = self.plane(channel, y % stride, phase_x);
-                    let place = plane + y / stride * self.width + first;
-                    visit(row * window.width + x, place, last - first);
-                }
+            // Its pair may be cut off by the end of the image.
+            to[count - 1] = from[2 * (count - 1)];
+        }
+        _ => {
+            for (index, to) in to.iter_mut().enumerate() {
+                *to = from[index * stride];
             }
         }
     }
+}
 
-    /// Calls `visit(first place in the planes, first place in the columns)` for each run of
-    /// `out_width` values, in the order of the columns.
-    #[inline(always)]
-    fn each_run(&self, window: &Window, mut visit: impl FnMut(usize, usize)) {
-        let (kernel, stride) = (window.kernel, window.stride);
-        let mut column = 0;
-        for row in 0..window.channels * kernel {
-            let (channel, ky) = (row / kernel, row % kernel);
-            for kx in 0..kernel {
-                let plane = self.plane(channel, ky % stride, kx % stride);
-                let start = plane + ky / stride * self.width + kx / stride;
-                for oy in 0..window.out_height {
-                    visit(start + oy * self.width, column);
-                    column += window.out_width;
-                }
-            }
-        }
+/// Adds to every `stride`-th value.
+#[inline(always)]
+fn scatter(from: &[f32], stride: usize, to: &mut [f32]) {
+    for (index, value) in from.iter().enumerate() {
+        to[index * stride] += value;
     }
+}
+
+#[inline(always)]
+fn add_lanes(values: [f32; LANES], sums: &mut [f32], start: usize) {
+    let mut sum = *lanes(sums, start);
+    for (sum, value) in sum.iter_mut().zip(values) {
+        *sum += value;
+    }
+    *lanes_mut(sums, start) = sum;
 }
 
 #[cfg(test)]
@@ -215,15 +256,17 @@ mod tests {
             let sources = naive_sources(&window);
             let image = test_values(window.image_len(), 3);
             // Left over from another image.
-            let mut columns = Columns { planes: vec![f32::NAN; 99], values: vec![f32::NAN; 999] };
+            let mut buffers = Columns { split: vec![f32::NAN; 99], values: vec![f32::NAN; 999] };
+            let unfolding = Unfolding::new(window);
             let expected: Vec<f32> =
                 sources.iter().map(|source| source.map_or(0.0, |index| image[index])).collect();
-            prop_assert_eq!(columns.of(&window, &image), &expected);
+            prop_assert_eq!(unfolding.columns(&image, &mut buffers), &expected);
 
             let weights = test_values(sources.len(), 4);
             let mut sums = vec![0.0; image.len()];
-            columns.values.fill(f32::NAN);
-            columns.add(&window, &mut sums, |values| values.copy_from_slice(&weights));
+            buffers.values.fill(f32::NAN);
+            let make = |values: &mut [f32]| values.copy_from_slice(&weights);
+            unfolding.add_columns(&mut sums, &mut buffers, make);
             let mut expected = vec![0.0_f32; image.len()];
             for (source, weight) in sources.iter().zip(&weights) {
                 if let Some(index) = source {

@@ -1,7 +1,7 @@
 //! CPU kernels of the layers: the only module of the crate with `unsafe`, and that only
 //! around [`gemm`].
 //!
-//! Everything else is portable, branch-free Rust run through [`vectorised`], which the
+//! Everything else is portable, branch-free Rust run through `vectorised!`, which the
 //! compiler turns into vector code for the best instruction set found at run time; a
 //! stock x86-64 build does not run scalar. No kernel starts a thread: parallelism is
 //! across micro-batches. No kernel uses `mul_add`, which is a library call where the
@@ -20,7 +20,7 @@ mod reduce;
 mod window;
 
 pub(crate) use activation::Activation;
-pub(crate) use columns::Columns;
+pub(crate) use columns::{Columns, Unfolding};
 pub(crate) use gemm::{Matrix, multiply};
 pub(crate) use math::{exp, log_sum_exp};
 pub(crate) use pool::{average_pool, average_pool_gradient, max_pool, max_pool_gradient};
@@ -30,14 +30,25 @@ pub(crate) use window::Window;
 /// Values that kernels move at a time: one AVX register.
 const LANES: usize = 8;
 
-/// Runs `kernel` compiled for the best instruction set of this processor.
-///
-/// `kernel` must be an `#[inline(always)]` closure, and its callees inline: only what is
-/// inlined into it is compiled for that instruction set.
-#[inline]
-pub(crate) fn vectorised<R>(kernel: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(kernel)
+/// Runs a block compiled for the best instruction set of this processor. Only what is
+/// inlined into the block is compiled for it: its callees must be `#[inline(always)]`.
+macro_rules! vectorised {
+    ($kernel:expr) => {{
+        let once = $crate::kernels::Once;
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                let _once = once;
+                $kernel
+            },
+        )
+    }};
 }
+use vectorised;
+
+/// Moved into the closure of `vectorised!`, so that it can be called once only: a closure
+/// that could be called again is reached through a shim, which is not always inlined.
+struct Once;
 
 /// The [`LANES`] values from `start`; buffers of kernels have that much slack at the end.
 #[inline(always)]
@@ -59,4 +70,14 @@ fn mask(count: usize) -> [u32; LANES] {
         *bits = 0_u32.wrapping_sub(u32::from(lane < count));
     }
     mask
+}
+
+/// The values whose mask is set, zero for the others, NaN too.
+#[inline(always)]
+fn masked(values: [f32; LANES], mask: [u32; LANES]) -> [f32; LANES] {
+    let mut kept = values;
+    for (value, mask) in kept.iter_mut().zip(mask) {
+        *value = f32::from_bits(value.to_bits() & mask);
+    }
+    kept
 }

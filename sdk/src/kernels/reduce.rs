@@ -1,40 +1,32 @@
 //! Sums of rows and outer products.
 
-use super::vectorised;
-
-/// Partial sums kept apart, so that a row is summed by vector instructions in an order
-/// that does not depend on the processor.
-const LANES: usize = 8;
+use super::{LANES, vectorised};
 
 /// `output[r] = sum of values[r, ..]`; values `[output.len(), cols]`.
 pub(crate) fn row_sums(values: &[f32], output: &mut [f32]) {
     let cols = values.len() / output.len().max(1);
     assert_eq!(cols * output.len(), values.len(), "rows of a sum");
-    vectorised(
-        #[inline(always)]
-        || {
-            for (row, output) in values.chunks_exact(cols.max(1)).zip(output) {
-                *output = sum(row);
-            }
-        },
-    );
+    vectorised!({
+        for (row, output) in values.chunks_exact(cols.max(1)).zip(output) {
+            *output = sum(row);
+        }
+    });
 }
 
 /// `output[r, c] = left[r] right[c]`; output `[left.len(), right.len()]`.
 pub(crate) fn outer_product(left: &[f32], right: &[f32], output: &mut [f32]) {
     assert_eq!(output.len(), left.len() * right.len(), "output of an outer product");
-    vectorised(
-        #[inline(always)]
-        || {
-            for (row, &scale) in output.chunks_exact_mut(right.len().max(1)).zip(left) {
-                for (output, value) in row.iter_mut().zip(right) {
-                    *output = scale * value;
-                }
+    vectorised!({
+        for (row, &scale) in output.chunks_exact_mut(right.len().max(1)).zip(left) {
+            for (output, value) in row.iter_mut().zip(right) {
+                *output = scale * value;
             }
-        },
-    );
+        }
+    });
 }
 
+/// Sum in [`LANES`] parts kept apart, so that vector instructions do it in an order that
+/// does not depend on the processor.
 #[inline(always)]
 fn sum(values: &[f32]) -> f32 {
     let mut lanes = [0.0_f32; LANES];

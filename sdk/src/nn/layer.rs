@@ -8,7 +8,7 @@ use super::conv2d::Conv2d;
 use super::linear::Linear;
 use super::pool::Pool;
 use super::{Error, LayerSpec, ModelSpec};
-use crate::kernels::{Activation, Columns, Window};
+use crate::kernels::{Activation, Columns, Unfolding, Window};
 
 /// One layer for one input shape. Slices hold whole examples one after the other;
 /// `weights` is the layer's own part of the flat parameter vector.
@@ -82,7 +82,7 @@ fn build_one(layer: &LayerSpec, input: &[usize], output: &[usize]) -> Option<Arc
         }
         LayerSpec::Conv2d { outputs, kernel, stride, padding, bias, .. } => {
             let window = window(input, output, kernel, stride, padding);
-            Arc::new(Conv2d { window, outputs, bias })
+            Arc::new(Conv2d { unfolding: Unfolding::new(window), outputs, bias })
         }
         LayerSpec::Relu => activation(Activation::Relu),
         LayerSpec::Tanh => activation(Activation::Tanh),

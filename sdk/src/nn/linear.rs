@@ -1,11 +1,12 @@
 //! The linear layer.
 
+use super::MICRO_BATCH;
 use super::layer::{Layer, Pass};
 use crate::kernels::{Columns, Matrix, multiply, outer_product};
 
 /// Rows that one product takes. Always the same number, padded with zeros, so that the
 /// bits of an example do not depend on how many neighbours it has.
-const ROWS: usize = 16;
+const ROWS: usize = MICRO_BATCH;
 
 /// `y = x W^T + b` at each position of an example, W `[outputs, inputs]`.
 #[derive(Debug)]

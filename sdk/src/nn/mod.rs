@@ -6,7 +6,7 @@
 //! the gradient of every single example, one after the other in one reused buffer.
 //!
 //! Candle's autograd carries the activations backwards. Each layer is a custom op
-//! ([`tape`]) that computes its input gradient with AdaFed's own kernels and, if it has
+//! (the tape) that computes its input gradient with AdaFed's own kernels and, if it has
 //! parameters, keeps its input and the gradient of its output, from which the gradient
 //! of one example follows; candle never forms a gradient of a parameter.
 

@@ -31,7 +31,7 @@ impl Layer for Pool {
     fn input_gradient(&self, _weights: &[f32], at: Pass<'_>, result: &mut [f32]) {
         match self.average {
             true => average_pool_gradient(&self.window, at.gradient, result),
-            false => max_pool_gradient(&self.window, at.input, at.output, at.gradient, result),
+            false => max_pool_gradient(&self.window, at.input, at.gradient, result),
         }
     }
 }

@@ -93,46 +93,46 @@ impl LayerSpec {
         for (_, shape) in self.tensors() {
             check_size(layer, self.type_name(), &shape)?;
         }
-        let refuse = |expected: String| Error::Shape {
+        let output = match *self {
+            Self::Linear { inputs, outputs, .. } => linear_shape(input, inputs, outputs),
+            Self::Conv2d { inputs, outputs, kernel, stride, padding, .. } => {
+                let output = image_shape(input, kernel, stride, padding);
+                let output = output.filter(|_| input[0] == inputs);
+                if let Some([_, height, width]) = output {
+                    // The image laid out as columns is the largest buffer there is.
+                    let columns = [inputs, kernel, kernel, height, width];
+                    check_size(layer, self.type_name(), &columns)?;
+                }
+                output.map(|[_, height, width]| vec![outputs, height, width])
+            }
+            Self::MaxPool2d { kernel, stride } | Self::AvgPool2d { kernel, stride } => {
+                image_shape(input, kernel, stride.unwrap_or(kernel), 0).map(Vec::from)
+            }
+            Self::Flatten => Some(vec![input.iter().product()]),
+            Self::Relu | Self::Tanh | Self::Gelu | Self::Silu | Self::Sigmoid => {
+                Some(input.to_vec())
+            }
+        };
+        output.ok_or_else(|| Error::Shape {
             layer,
             layer_type: self.type_name(),
             found: input.to_vec(),
-            expected,
-        };
+            expected: self.expected_shape(),
+        })
+    }
+
+    /// The input shapes that the layer takes, in words.
+    fn expected_shape(&self) -> String {
         match *self {
-            Self::Linear { inputs, outputs, .. } => match input.split_last() {
-                Some((last, leading)) if *last == inputs => {
-                    Ok(leading.iter().copied().chain([outputs]).collect())
-                }
-                _ => Err(refuse(format!("[.., {inputs}]"))),
-            },
-            Self::Conv2d { inputs, outputs, kernel, stride, padding, .. } => {
-                let [channels, height, width] = *input else {
-                    return Err(refuse(format!("[{inputs}, height, width]")));
-                };
-                let side = |length: usize| positions(length + 2 * padding, kernel, stride);
-                match (side(height), side(width)) {
-                    (Some(height), Some(width)) if channels == inputs => {
-                        // The image laid out as columns is the largest buffer there is.
-                        let columns = [inputs, kernel, kernel, height, width];
-                        check_size(layer, self.type_name(), &columns)?;
-                        Ok(vec![outputs, height, width])
-                    }
-                    _ => {
-                        let least = kernel.saturating_sub(2 * padding).max(1);
-                        Err(refuse(format!("[{inputs}, {least} or more, {least} or more]")))
-                    }
-                }
+            Self::Linear { inputs, .. } => format!("[.., {inputs}]"),
+            Self::Conv2d { inputs, kernel, padding, .. } => {
+                let least = kernel.saturating_sub(2 * padding).max(1);
+                format!("[{inputs}, {least} or more, {least} or more]")
             }
-            Self::MaxPool2d { kernel, stride } | Self::AvgPool2d { kernel, stride } => {
-                let expected = || refuse(format!("[channels, {kernel} or more, {kernel} or more]"));
-                let [channels, height, width] = *input else { return Err(expected()) };
-                let side = |length| positions(length, kernel, stride.unwrap_or(kernel));
-                let (height, width) = side(height).zip(side(width)).ok_or_else(expected)?;
-                Ok(vec![channels, height, width])
+            Self::MaxPool2d { kernel, .. } | Self::AvgPool2d { kernel, .. } => {
+                format!("[channels, {kernel} or more, {kernel} or more]")
             }
-            Self::Flatten => Ok(vec![input.iter().product()]),
-            Self::Relu | Self::Tanh | Self::Gelu | Self::Silu | Self::Sigmoid => Ok(input.to_vec()),
+            _ => "any shape".to_owned(),
         }
     }
 
@@ -170,6 +170,23 @@ impl LayerSpec {
             _ => Vec::new(),
         }
     }
+}
+
+fn linear_shape(input: &[usize], inputs: usize, outputs: usize) -> Option<Vec<usize>> {
+    let (last, leading) = input.split_last()?;
+    (*last == inputs).then(|| leading.iter().copied().chain([outputs]).collect())
+}
+
+/// `[channels, height, width]` of an image after a window moved over it.
+fn image_shape(
+    input: &[usize],
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+) -> Option<[usize; 3]> {
+    let [channels, height, width] = *input else { return None };
+    let side = |length: usize| positions(length + 2 * padding, kernel, stride);
+    Some([channels, side(height)?, side(width)?])
 }
 
 /// Positions of a window along one side: `(length - kernel) / stride + 1`.

@@ -149,3 +149,80 @@ pub(crate) fn coarsen(sums: &[i64], shift: u32) -> Vec<i64> {
     let half = if shift == 0 { 0 } else { 1_i64 << (shift - 1) };
     sums.iter().map(|s| (s + half) >> shift).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use adafed_algorithm::{
+        AlgorithmPlan, ImportanceRule, Provenance, Retention, ScaleSettings, SgdSettings,
+    };
+    use adafed_privacy::{
+        Adjacency, ClipNorm, Delta, NoiseMultiplier, PrivacyPhase, PrivacyPlan, ResolutionBits,
+        SamplingRate, TrustModel,
+    };
+
+    use super::*;
+    use crate::data::digits;
+    use crate::nn::ModelSpec;
+
+    fn privacy() -> PrivacyPlan {
+        let phase =
+            PrivacyPhase { rounds: 1, noise_multiplier: NoiseMultiplier::new(1.0).unwrap() };
+        PrivacyPlan {
+            trust: TrustModel::Local,
+            adjacency: Adjacency::AddRemove,
+            rate: SamplingRate::new(0.5).unwrap(),
+            nominal_examples: 100,
+            clip: ClipNorm::new(0.1).unwrap(),
+            resolution_bits: ResolutionBits::DEFAULT,
+            delta: Delta::new(1e-5).unwrap(),
+            local_steps: 1,
+            warmup: phase,
+            main: phase,
+        }
+    }
+
+    fn algorithm() -> AlgorithmPlan {
+        AlgorithmPlan {
+            importance: ImportanceRule::Abs,
+            random_seed: 0,
+            retention: Retention::full(),
+            scale: "none".parse::<ScaleSettings>().unwrap(),
+            optimizer: SgdSettings { learning_rate: 1.0, final_share: 1.0, momentum: 0.0 },
+            local_learning_rate: 1.0,
+        }
+    }
+
+    #[test]
+    fn a_step_sums_to_the_same_bits_on_one_thread_and_on_two() {
+        let model = Model::new(&ModelSpec::mnist_cnn()).unwrap();
+        let (privacy, algorithm, data) = (privacy(), algorithm(), digits(1, 100));
+        let (layout, d) = (model.layout(), model.parameters());
+        let active = (0..d as u32).filter(|j| j % 3 > 0).collect();
+        let mask = Mask::published(d, active, Provenance::Released).unwrap();
+        let scale = (0..d).map(|j| 0.5 + (j % 7) as f32).collect();
+        let standardisation = Standardisation::new(d, None, Some(scale)).unwrap();
+        let round = LocalRound {
+            model: &model,
+            data: &data,
+            plans: Plans { layout, privacy: &privacy, algorithm: &algorithm },
+            mask: &mask,
+            standardisation: &standardisation,
+        };
+        let (parameters, indices) = (model.initial(1), (0..100).collect::<Vec<_>>());
+        let sum = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let sum = pool.install(|| round.clipped_sum(&parameters, &indices)).unwrap();
+            format!(
+                "{:?}",
+                sum.merge(ClippedSum::new(privacy.lattice(mask.active_count()).unwrap(), d))
+            )
+        };
+        assert_eq!(sum(1), sum(2));
+    }
+
+    #[test]
+    fn coarsening_rounds_to_the_nearest_unit() {
+        assert_eq!(coarsen(&[7, 8, -8, -9, 24], 4), [0, 1, 0, -1, 2]);
+        assert_eq!(coarsen(&[7, -9], 0), [7, -9]);
+    }
+}

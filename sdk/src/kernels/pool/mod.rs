@@ -1,7 +1,7 @@
 //! Pooling without padding, one plane `[height, width]` after the other. A slice may
 //! hold the planes of several examples: `[examples * channels, height, width]`.
 
-use super::{Window, vectorised};
+use super::Window;
 
 mod dense;
 
@@ -11,22 +11,11 @@ pub(crate) fn max_pool(window: &Window, input: &[f32], output: &mut [f32]) {
     if window.stride == 1 {
         return dense::max_pool(window, input, output);
     }
-    vectorised(
-        #[inline(always)]
-        || {
-            for (input, output) in planes(window, input, output) {
-                for (oy, output) in output.chunks_exact_mut(window.out_width).enumerate() {
-                    output.fill(f32::NEG_INFINITY);
-                    for (ky, kx) in offsets(window) {
-                        let row = &input[row_start(window, oy, ky, kx)..];
-                        let row = row.iter().step_by(window.stride);
-                        row.zip(output.iter_mut())
-                            .for_each(|(value, best)| *best = larger(*value, *best));
-                    }
-                }
-            }
-        },
-    );
+    for (input, output) in planes(window, input).zip(output.chunks_exact_mut(window.positions())) {
+        for (start, largest) in starts(window).zip(output) {
+            *largest = input[winner(window, input, start)];
+        }
+    }
 }
 
 /// Gradient of [`max_pool`] with respect to its input: each position's gradient goes to
@@ -34,68 +23,34 @@ pub(crate) fn max_pool(window: &Window, input: &[f32], output: &mut [f32]) {
 pub(crate) fn max_pool_gradient(
     window: &Window,
     input: &[f32],
-    output: &[f32],
     gradient: &[f32],
     result: &mut [f32],
 ) {
-    check(window, input, output);
-    assert!(gradient.len() == output.len() && result.len() == input.len(), "gradient of a pool");
+    check(window, input, gradient);
+    assert_eq!(result.len(), input.len(), "gradient of a pool");
     if window.stride == 1 {
-        return dense::max_pool_gradient(window, input, (output, gradient), result);
+        return dense::max_pool_gradient(window, input, gradient, result);
     }
-    let mut pending = vec![0.0_f32; window.out_width];
     result.fill(0.0);
-    vectorised(
-        #[inline(always)]
-        || {
-            let positions = output.chunks_exact(window.positions());
-            let positions = positions.zip(gradient.chunks_exact(window.positions()));
-            for ((input, result), (output, gradient)) in
-                planes_of(window, input, result).zip(positions)
-            {
-                let rows = output.chunks_exact(window.out_width);
-                let rows = rows.zip(gradient.chunks_exact(window.out_width));
-                for (oy, (output, gradient)) in rows.enumerate() {
-                    pending.copy_from_slice(gradient);
-                    for (ky, kx) in offsets(window) {
-                        let start = row_start(window, oy, ky, kx);
-                        let input = input[start..].iter().step_by(window.stride);
-                        let result = result[start..].iter_mut().step_by(window.stride);
-                        let pixels = input.zip(result);
-                        for ((value, result), (best, pending)) in
-                            pixels.zip(output.iter().zip(&mut pending))
-                        {
-                            let (taken, left) = give(*value, *best, *pending);
-                            *result += taken;
-                            *pending = left;
-                        }
-                    }
-                }
-            }
-        },
-    );
+    let gradients = gradient.chunks_exact(window.positions());
+    let results = result.chunks_exact_mut(window.height * window.width);
+    for ((input, result), gradient) in planes(window, input).zip(results).zip(gradients) {
+        for (start, gradient) in starts(window).zip(gradient) {
+            result[winner(window, input, start)] += gradient;
+        }
+    }
 }
 
 /// Mean value under each window position.
 pub(crate) fn average_pool(window: &Window, input: &[f32], output: &mut [f32]) {
     check(window, input, output);
     let share = share(window);
-    vectorised(
-        #[inline(always)]
-        || {
-            for (input, output) in planes(window, input, output) {
-                for (oy, output) in output.chunks_exact_mut(window.out_width).enumerate() {
-                    output.fill(0.0);
-                    for (ky, kx) in offsets(window) {
-                        let row = &input[row_start(window, oy, ky, kx)..];
-                        let row = row.iter().step_by(window.stride);
-                        row.zip(output.iter_mut()).for_each(|(value, sum)| *sum += value);
-                    }
-                    output.iter_mut().for_each(|sum| *sum *= share);
-                }
-            }
-        },
-    );
+    for (input, output) in planes(window, input).zip(output.chunks_exact_mut(window.positions())) {
+        for (start, mean) in starts(window).zip(output) {
+            let pixels = offsets(window).map(|offset| input[start + offset]);
+            *mean = share * pixels.sum::<f32>();
+        }
+    }
 }
 
 /// Gradient of [`average_pool`] with respect to its input. `result` is overwritten.
@@ -103,69 +58,47 @@ pub(crate) fn average_pool_gradient(window: &Window, gradient: &[f32], result: &
     check(window, result, gradient);
     let share = share(window);
     result.fill(0.0);
-    vectorised(
-        #[inline(always)]
-        || {
-            let planes = result.chunks_exact_mut(window.height * window.width);
-            for (result, gradient) in planes.zip(gradient.chunks_exact(window.positions())) {
-                for (oy, gradient) in gradient.chunks_exact(window.out_width).enumerate() {
-                    for (ky, kx) in offsets(window) {
-                        let row = &mut result[row_start(window, oy, ky, kx)..];
-                        for (to, value) in row.iter_mut().step_by(window.stride).zip(gradient) {
-                            *to += share * value;
-                        }
-                    }
-                }
-            }
-        },
-    );
+    let results = result.chunks_exact_mut(window.height * window.width);
+    for (result, gradient) in results.zip(gradient.chunks_exact(window.positions())) {
+        for (start, gradient) in starts(window).zip(gradient) {
+            offsets(window).for_each(|offset| result[start + offset] += share * gradient);
+        }
+    }
 }
 
 /// The larger of two values, NaN if there is one; `f32::max` would drop it.
 #[inline(always)]
 fn larger(value: f32, best: f32) -> f32 {
-    if (value > best) | value.is_nan() { value } else { best }
+    if beats(value, best) { value } else { best }
 }
 
-/// Splits a pending gradient into what a pixel takes, all of it where the pixel holds the
-/// largest value, and what is left. By bit masks: a choice would become a branch.
+/// Whether a value takes the place of the largest so far: the first NaN wins for good.
 #[inline(always)]
-fn give(value: f32, best: f32, pending: f32) -> (f32, f32) {
-    let wins = 0_u32.wrapping_sub(u32::from((value == best) | value.is_nan()));
-    let bits = pending.to_bits();
-    (f32::from_bits(bits & wins), f32::from_bits(bits & !wins))
+fn beats(value: f32, best: f32) -> bool {
+    (value > best) | (value.is_nan() & !best.is_nan())
 }
 
-#[inline(always)]
-fn row_start(window: &Window, oy: usize, ky: usize, kx: usize) -> usize {
-    (oy * window.stride + ky) * window.width + kx
+/// Index of the first largest pixel of the window that begins at pixel `start`.
+fn winner(window: &Window, plane: &[f32], start: usize) -> usize {
+    let pixels = offsets(window).map(|offset| start + offset);
+    let first = |best, index| if beats(plane[index], plane[best]) { index } else { best };
+    pixels.reduce(first).unwrap_or(start)
 }
 
-#[inline(always)]
-fn offsets(window: &Window) -> impl Iterator<Item = (usize, usize)> + use<> {
-    let kernel = window.kernel;
-    (0..kernel).flat_map(move |ky| (0..kernel).map(move |kx| (ky, kx)))
+/// First pixel of the window at each position.
+fn starts(window: &Window) -> impl Iterator<Item = usize> + use<> {
+    let Window { width, stride, out_height, out_width, .. } = *window;
+    (0..out_height).flat_map(move |oy| (0..out_width).map(move |ox| (oy * width + ox) * stride))
 }
 
-#[inline(always)]
-fn planes<'a>(
-    window: &Window,
-    input: &'a [f32],
-    output: &'a mut [f32],
-) -> impl Iterator<Item = (&'a [f32], &'a mut [f32])> {
-    let input = input.chunks_exact(window.height * window.width);
-    input.zip(output.chunks_exact_mut(window.positions()))
+/// Pixels of a window relative to its first one, row by row.
+fn offsets(window: &Window) -> impl Iterator<Item = usize> + use<> {
+    let Window { width, kernel, .. } = *window;
+    (0..kernel).flat_map(move |ky| (0..kernel).map(move |kx| ky * width + kx))
 }
 
-/// The planes of an input and of its gradient.
-#[inline(always)]
-fn planes_of<'a>(
-    window: &Window,
-    input: &'a [f32],
-    result: &'a mut [f32],
-) -> impl Iterator<Item = (&'a [f32], &'a mut [f32])> {
-    let plane = window.height * window.width;
-    input.chunks_exact(plane).zip(result.chunks_exact_mut(plane))
+fn planes<'a>(window: &Window, input: &'a [f32]) -> std::slice::ChunksExact<'a, f32> {
+    input.chunks_exact(window.height * window.width)
 }
 
 fn share(window: &Window) -> f32 {
@@ -198,14 +131,10 @@ mod tests {
             for (oy, ox) in (0..window.positions())
                 .map(|position| (position / window.out_width, position % window.out_width))
             {
-                patches.push(
-                    offsets(window)
-                        .map(|(ky, kx)| {
-                            let y = oy * window.stride + ky;
-                            (c * window.height + y) * window.width + ox * window.stride + kx
-                        })
-                        .collect(),
-                );
+                let corner = (c * window.height + oy * window.stride) * window.width;
+                let start = corner + ox * window.stride;
+                let rows = (0..window.kernel).map(|ky| start + ky * window.width);
+                patches.push(rows.flat_map(|row| row..row + window.kernel).collect());
             }
         }
         patches
@@ -225,7 +154,7 @@ mod tests {
             max_pool(&window, &input, &mut max);
             average_pool(&window, &input, &mut mean);
             let (mut to_max, mut to_mean) = (vec![1.0; input.len()], vec![1.0; input.len()]);
-            max_pool_gradient(&window, &input, &max, &gradient, &mut to_max);
+            max_pool_gradient(&window, &input, &gradient, &mut to_max);
             average_pool_gradient(&window, &gradient, &mut to_mean);
             let (mut naive_max, mut naive_mean) = (vec![0.0; input.len()], vec![0.0; input.len()]);
             for (position, patch) in patches.iter().enumerate() {
