@@ -32,6 +32,12 @@ fn execute(settings: Settings) -> Result<(), Error> {
     if dry_run {
         return Ok(());
     }
+    // A run takes minutes: what would lose its results is found before it starts.
+    if let Some(folder) = &folder {
+        std::fs::create_dir_all(folder).map_err(|e| unwritable(folder, e))?;
+        temporary_in(folder)?;
+    }
+    json.as_deref().map(|file| temporary_in(folder_of(file))).transpose()?;
     let state = tempfile::tempdir()?;
     let report = run.execute(state.path())?;
     println!("{}", report::summary_table(&report));
@@ -48,11 +54,23 @@ fn execute(settings: Settings) -> Result<(), Error> {
 /// The report alone, in one step: either the old file or the whole new one is there.
 fn write_json(report: &Report, file: &Path) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(report)?;
-    let folder = file.parent().filter(|f| !f.as_os_str().is_empty());
-    let mut temporary = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    let mut temporary = temporary_in(folder_of(file))?;
     std::io::Write::write_all(&mut temporary, text.as_bytes())?;
     temporary.persist(file).map_err(|e| e.error)?;
     Ok(())
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A file that is gone again unless it is persisted.
+fn temporary_in(folder: &Path) -> Result<tempfile::NamedTempFile, Error> {
+    tempfile::NamedTempFile::new_in(folder).map_err(|e| unwritable(folder, e))
+}
+
+fn unwritable(path: &Path, source: std::io::Error) -> Error {
+    Error::Unwritable { path: path.to_owned(), source }
 }
 
 /// What a run will cost, before anything runs.

@@ -28,6 +28,14 @@ pub enum Error {
     /// A model specification that cannot be written as JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    /// A file or folder for results that cannot be written; found before anything runs.
+    #[error("cannot write to {path}: {source}; name a folder that exists and is writable")]
+    Unwritable {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The operating system.
     #[error("the operating system refused: {0}")]
     System(#[from] std::io::Error),

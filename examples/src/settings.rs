@@ -29,7 +29,7 @@ pub struct Settings {
     pub partition: Partition,
 
     /// Rounds, warm-up among them.
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..))]
     pub rounds: u64,
 
     /// Of them, rounds in which importance is learned.
@@ -75,11 +75,11 @@ pub struct Settings {
     pub centre: bool,
 
     /// The server's learning rate.
-    #[arg(long, default_value_t = 12.0)]
+    #[arg(long, default_value_t = 6.0)]
     pub learning_rate: f64,
 
     /// Share of the learning rate that is left at the last round.
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.2)]
     pub final_share: f64,
 
     /// The server's momentum.

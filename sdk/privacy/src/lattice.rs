@@ -55,7 +55,6 @@ impl From<ResolutionBits> for u8 {
 /// One example's standardised and masked gradient, not yet clipped.
 ///
 /// The only thing that can be done with it is to clip it.
-#[derive(Debug)]
 pub struct PerExample<'a>(&'a [f32]);
 
 impl<'a> PerExample<'a> {
@@ -71,7 +70,6 @@ impl<'a> PerExample<'a> {
 /// # Guarantee
 /// Its L2 norm is at most [`Lattice::sensitivity`] grid steps: the sum of squares was
 /// checked in exact integer arithmetic.
-#[derive(Debug)]
 pub struct Clipped<'a>(&'a [i32]);
 
 /// The lattice of one step: clip norm, grid step, and how many coordinates may be
@@ -147,6 +145,19 @@ impl Lattice {
     }
 }
 
+/// Private values do not show themselves.
+macro_rules! opaque {
+    ($($name:ty),*) => {$(
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(concat!(stringify!($name), "(private)"))
+            }
+        }
+    )*};
+}
+
+opaque!(PerExample<'_>, Clipped<'_>, ClippedSum);
+
 const LANES: usize = 8;
 
 /// Sum of squares in f64, in a fixed order: same bits on every machine and thread.
@@ -190,7 +201,7 @@ fn round_to_lattice(values: &[f32], factor: f32, out: &mut [i32]) -> u64 {
 }
 
 /// Exact sum of clipped contributions, over all `d` coordinates.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClippedSum {
     lattice: Lattice,
     // i32 partial sums are half the memory traffic; `room` says how many more

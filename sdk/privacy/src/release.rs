@@ -8,10 +8,16 @@ use crate::{Error, Event};
 
 /// Noise of one whole release, drawn before the aggregate is known, so that the
 /// sampler's running time tells nothing about it.
-#[derive(Debug)]
 pub struct Noise {
     values: Vec<i64>,
     event: Event,
+}
+
+/// Who sees the noise sees through the release.
+impl std::fmt::Debug for Noise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Noise(secret)")
+    }
 }
 
 impl Noise {
