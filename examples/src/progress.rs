@@ -58,10 +58,11 @@ impl Progress {
         }
     }
 
-    /// Leaves the bar as it stands.
+    /// Leaves the bar as it stands, on a line of its own.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.abandon();
+            eprintln!();
         }
     }
 }
