@@ -1,6 +1,6 @@
 //! The result of a run: what was reached, what it cost in privacy and in bytes.
 //!
-//! [`write`] puts `report.json`, `report.html` and the plots as SVG files into a
+//! [`write()`] puts `report.json`, `report.html` and the plots as SVG files into a
 //! directory; [`summary_table`] is the same in a terminal. The page needs no network
 //! and no script, so it can be mailed and read anywhere.
 
