@@ -1,6 +1,7 @@
 //! Simulated fleets of AdaFed devices: the parts that `quickstart` and `simulate` share.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod cli;
 mod error;
 pub mod fleet;

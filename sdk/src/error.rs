@@ -28,6 +28,14 @@ pub enum Error {
         /// Outputs of the model.
         outputs: usize,
     },
+    /// Caller: the examples have targets of another length than the task's model.
+    #[error("targets have {found} values, the task's model compares {expected}")]
+    TargetLength {
+        /// Values of one target of the examples.
+        found: usize,
+        /// Values that the model's loss compares.
+        expected: usize,
+    },
     /// Caller: something a participant cannot be built without is missing.
     #[error("a participant needs {what}; give it to the builder")]
     Missing {
@@ -85,6 +93,7 @@ impl Error {
             Self::Data(e) => e.code(),
             Self::Model(e) => e.code(),
             Self::ExampleShape { .. } => "sdk/example-shape",
+            Self::TargetLength { .. } => "sdk/target-length",
             Self::ExampleClasses { .. } => "sdk/example-classes",
             Self::Missing { .. } => "sdk/missing",
             Self::Server { code, .. } => code,

@@ -17,6 +17,7 @@ mod error;
 mod kernels;
 pub mod nn;
 pub mod participant;
+pub mod profile;
 pub mod store;
 pub mod train;
 pub mod transport;
@@ -25,6 +26,7 @@ pub use adafed_algorithm as algorithm;
 pub use adafed_privacy as privacy;
 pub use adafed_wire as wire;
 pub use error::Error;
+pub use kernels::SimdLevel;
 pub use participant::{Activity, Builder, Next, Participant, Progress};
 
 /// The README's example, compiled.

@@ -90,7 +90,7 @@ fn a_fleet_learns_and_server_and_devices_agree_on_epsilon() -> Result<(), Failur
     }
     let test = digits(99, 1_000);
     let accuracy = |parameters: &[f32]| -> Result<f64, Failure> {
-        Ok(Model::new(&spec())?.accuracy(parameters, test.inputs(), test.labels())?)
+        Ok(Model::new(&spec())?.accuracy(parameters, test.inputs(), test.targets())?)
     };
     let last = devices[0].final_model()?.ok_or("no final model")?;
     let (before, after) = (accuracy(&parameters()?)?, accuracy(&last)?);

@@ -77,6 +77,18 @@ pub struct MaskedStandardisation {
 }
 
 impl MaskedStandardisation {
+    /// What each coordinate is multiplied with, `[d]`: mask / b; `None` is 1 everywhere.
+    #[must_use]
+    pub fn gains(&self) -> Option<&[f32]> {
+        self.gain.as_deref()
+    }
+
+    /// What is taken off each coordinate, `[d]`; `None` is 0 everywhere.
+    #[must_use]
+    pub fn centres(&self) -> Option<&[f32]> {
+        self.centre.as_deref()
+    }
+
     /// Standardises a gradient of `d` entries in place. Vectorised by the caller's
     /// dispatch; a NaN on a frozen coordinate stays a NaN, so that the broken example
     /// is dropped as a whole.

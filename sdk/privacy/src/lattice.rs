@@ -7,6 +7,10 @@
 use pulp::Arch;
 use serde::{Deserialize, Serialize};
 
+mod parts;
+
+pub use parts::OuterPart;
+
 use crate::{ClipNorm, Error};
 
 /// Grid steps in one clip norm, as a power of two: C = 2^bits grid steps.
@@ -156,7 +160,7 @@ macro_rules! opaque {
     )*};
 }
 
-opaque!(PerExample<'_>, Clipped<'_>, ClippedSum);
+opaque!(PerExample<'_>, Clipped<'_>, ClippedSum, NormBound, ClipFactor, OuterPart<'_>);
 
 const LANES: usize = 8;
 
@@ -200,7 +204,61 @@ fn round_to_lattice(values: &[f32], factor: f32, out: &mut [i32]) -> u64 {
     lanes.iter().sum()
 }
 
-/// Exact sum of clipped contributions, over all `d` coordinates.
+/// An upper bound on the L2 norm of one example's standardised, masked gradient.
+///
+/// The clip is only as good as this number: who makes one answers for it.
+#[derive(Clone, Copy)]
+pub struct NormBound(f64);
+
+impl NormBound {
+    /// From the sum of squares, computed with a relative error of at most `relative`.
+    ///
+    /// # Guarantee
+    /// If the true sum is at most `sum_of_squares (1 + relative)`, the norm is at most the
+    /// bound: the bound is raised by that and by the rounding of this function.
+    #[must_use]
+    pub fn of_squares(sum_of_squares: f64, relative: f64) -> Self {
+        Self((sum_of_squares * (1.0 + relative)).sqrt() * (1.0 + f64::exp2(-50.0)))
+    }
+}
+
+/// What takes one example's standardised gradient to clipped grid steps: at most
+/// radius / norm, and 0 for an example that is not finite.
+#[derive(Clone, Copy)]
+pub struct ClipFactor(f32);
+
+impl ClipFactor {
+    /// Whether the example is dropped: its gradient was not finite.
+    #[must_use]
+    pub fn is_zero(self) -> bool {
+        self.0 == 0.0
+    }
+}
+
+impl Lattice {
+    /// The factor that clips an example of this norm.
+    ///
+    /// # Edge cases
+    /// | norm | factor |
+    /// | --- | --- |
+    /// | NaN or infinite | 0: the example contributes nothing |
+    /// | at most C | 1 / grid: the example is only rounded |
+    #[must_use]
+    pub fn factor(&self, norm: NormBound) -> ClipFactor {
+        let norm = norm.0 / self.grid;
+        match norm.is_finite() {
+            true => ClipFactor((self.radius / norm.max(self.radius) / self.grid) as f32),
+            false => ClipFactor(0.0),
+        }
+    }
+}
+
+/// Exact sum of clipped contributions, over `d` coordinates.
+///
+/// Contributions come whole ([`ClippedSum::add`]), or in parts that an engine never puts
+/// together: then [`ClippedSum::reserve`] is called for a group of examples, and each of
+/// their coordinates is added at most once, with the example's own [`ClipFactor`]. Either
+/// way every example's contribution is rounded to the lattice by itself.
 #[derive(Clone)]
 pub struct ClippedSum {
     lattice: Lattice,
@@ -208,6 +266,7 @@ pub struct ClippedSum {
     // contributions fit before they are folded into the i64 totals.
     partial: Vec<i32>,
     room: u32,
+    // Empty until the first fold.
     total: Vec<i64>,
 }
 
@@ -216,7 +275,7 @@ impl ClippedSum {
     #[must_use]
     pub fn new(lattice: Lattice, d: usize) -> Self {
         let room = Self::capacity(&lattice);
-        Self { lattice, partial: vec![0; d], room, total: vec![0; d] }
+        Self { lattice, partial: vec![0; d], room, total: Vec::new() }
     }
 
     fn capacity(lattice: &Lattice) -> u32 {
@@ -232,33 +291,87 @@ impl ClippedSum {
         if found != expected {
             return Err(Error::Length { what: "per-example gradient", found, expected });
         }
+        self.reserve(1);
         let Clipped(quanta) = self.lattice.clip(example, scratch);
         Arch::new().dispatch(|| {
             self.partial.iter_mut().zip(quanta).for_each(|(sum, &q)| *sum += q);
         });
-        self.room -= 1;
-        if self.room == 0 {
-            self.fold();
-        }
         Ok(())
     }
 
+    /// Makes room for the parts of `examples` more examples.
+    ///
+    /// # Panics
+    /// Where `examples` is more than fit at once: 2^31 / 2^resolution bits.
+    pub fn reserve(&mut self, examples: u32) {
+        if self.room < examples {
+            self.fold();
+        }
+        assert!(self.room >= examples, "{examples} examples at once are too many");
+        self.room -= examples;
+    }
+
+    /// Adds a part of one example: `values` times `gain`, on the coordinates from `start`.
+    pub fn add_part(
+        &mut self,
+        start: usize,
+        values: &[f32],
+        gain: Option<&[f32]>,
+        factor: ClipFactor,
+    ) {
+        if factor.is_zero() {
+            return;
+        }
+        let sums = &mut self.partial[start..start + values.len()];
+        Arch::new().dispatch(|| match gain {
+            Some(gain) => parts::add_scaled(sums, values, gain, factor.0),
+            None => parts::add(sums, values, factor.0),
+        });
+    }
+
+    /// Adds the outer products `left[e, r] right[e, c]` times `gain[r, c]` of a group of
+    /// examples e, on the coordinates `[rows, cols]` from `start`.
+    pub fn add_outer(&mut self, start: usize, part: &OuterPart<'_>, scratch: &mut Vec<f32>) {
+        let sums = &mut self.partial[start..start + part.rows * part.cols];
+        part.lay_out(scratch);
+        Arch::new().dispatch(|| parts::add_outer(sums, part, scratch));
+    }
+
     fn fold(&mut self) {
+        self.total.resize(self.partial.len(), 0);
         for (total, partial) in self.total.iter_mut().zip(&mut self.partial) {
             *total += i64::from(std::mem::take(partial));
         }
         self.room = Self::capacity(&self.lattice);
     }
 
-    /// Adds another sum over the same lattice. Exact, so the order of merging cannot
-    /// be seen in the result.
-    #[must_use]
-    pub fn merge(mut self, mut other: Self) -> Self {
+    /// Adds another sum over the same lattice and empties it. Exact, so the order of
+    /// merging cannot be seen in the result.
+    pub fn merge(&mut self, other: &mut Self) {
         assert_eq!(self.lattice, other.lattice, "sums of one step share one lattice");
-        self.fold();
-        other.fold();
-        self.total.iter_mut().zip(other.total).for_each(|(a, b)| *a += b);
-        self
+        if !self.total.is_empty() || !other.total.is_empty() {
+            self.fold();
+        }
+        if self.room < Self::capacity(&other.lattice) - other.room {
+            self.fold();
+        }
+        self.room -= Self::capacity(&other.lattice) - other.room;
+        Arch::new().dispatch(|| {
+            let partial = self.partial.iter_mut().zip(&other.partial);
+            partial.for_each(|(sum, q)| *sum += q);
+        });
+        self.total.iter_mut().zip(&other.total).for_each(|(a, b)| *a += b);
+        other.clear();
+    }
+
+    /// Back to zero.
+    pub fn clear(&mut self) {
+        if self.room == Self::capacity(&self.lattice) && self.total.is_empty() {
+            return;
+        }
+        self.partial.fill(0);
+        self.total.fill(0);
+        self.room = Self::capacity(&self.lattice);
     }
 
     /// The lattice the contributions were clipped to.
@@ -267,17 +380,22 @@ impl ClippedSum {
         &self.lattice
     }
 
-    /// The exact totals, in grid steps: private values, shown to tests only.
-    #[cfg(feature = "test-util")]
-    #[must_use]
-    pub fn reveal(self) -> Vec<i64> {
-        self.into_totals()
+    /// Number of coordinates.
+    pub(crate) fn len(&self) -> usize {
+        self.partial.len()
     }
 
-    /// The exact totals, still private: only the noise mechanism may see them.
-    pub(crate) fn into_totals(mut self) -> Vec<i64> {
-        self.fold();
-        self.total
+    /// The exact total of one coordinate, still private: only the noise mechanism may see it.
+    pub(crate) fn total(&self, coordinate: usize) -> i64 {
+        let folded = self.total.get(coordinate).copied().unwrap_or(0);
+        folded + i64::from(self.partial[coordinate])
+    }
+
+    /// The exact totals, in grid steps: private values, shown to tests only.
+    #[cfg(any(test, feature = "test-util"))]
+    #[must_use]
+    pub fn reveal(&self) -> Vec<i64> {
+        (0..self.len()).map(|coordinate| self.total(coordinate)).collect()
     }
 }
 
@@ -356,8 +474,9 @@ mod tests {
             }
             sum
         };
-        let whole = sum(0..20_000).into_totals();
-        let parts = sum(12_345..20_000).merge(sum(0..12_345)).into_totals();
-        assert_eq!(whole, parts);
+        let whole = sum(0..20_000).reveal();
+        let mut parts = sum(12_345..20_000);
+        parts.merge(&mut sum(0..12_345));
+        assert_eq!(whole, parts.reveal());
     }
 }

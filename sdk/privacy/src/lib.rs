@@ -17,7 +17,9 @@ mod release;
 
 pub use error::Error;
 pub use event::{Adjacency, Composition, Event, Mechanism};
-pub use lattice::{Clipped, ClippedSum, Lattice, PerExample, ResolutionBits};
+pub use lattice::{
+    ClipFactor, Clipped, ClippedSum, Lattice, NormBound, OuterPart, PerExample, ResolutionBits,
+};
 pub use ledger::{Ledger, LedgerStore, Permit, Record};
 pub use noise::NoiseSeed;
 pub use params::{ClipNorm, Delta, Epsilon, NoiseMultiplier, SamplingRate};

@@ -37,26 +37,26 @@ impl Noise {
         Ok(Self { values, event })
     }
 
-    /// Adds the noise to an exact sum; frozen coordinates are dropped, not noised.
+    /// Adds the noise to an exact sum, and empties it; frozen coordinates are dropped, not noised.
     ///
-    /// `active` holds the flat indices of the active coordinates, ascending.
+    /// `active` holds the places of the active coordinates in the sum, each once.
     ///
     /// # Errors
     /// [`Error::Length`] when the noise was drawn for another number of coordinates, or
     /// the sum does not reach the last one.
-    pub fn release(self, sum: ClippedSum, active: &[u32]) -> Result<Released, Error> {
+    pub fn release(self, sum: &mut ClippedSum, active: &[u32]) -> Result<Released, Error> {
         let (found, expected) = (active.len(), self.values.len());
         if found != expected {
             return Err(Error::Length { what: "active coordinates", found, expected });
         }
         let grid = sum.lattice().grid();
-        let totals = sum.into_totals();
-        let reach = active.last().map_or(0, |&j| j as usize + 1);
-        if reach > totals.len() {
-            return Err(Error::Length { what: "sum", found: totals.len(), expected: reach });
+        if let Some(&beyond) = active.iter().find(|j| **j as usize >= sum.len()) {
+            let (found, expected) = (sum.len(), beyond as usize + 1);
+            return Err(Error::Length { what: "sum", found, expected });
         }
         let mut values = self.values;
-        values.iter_mut().zip(active).for_each(|(v, &j)| *v += totals[j as usize]);
+        values.iter_mut().zip(active).for_each(|(v, &j)| *v += sum.total(j as usize));
+        sum.clear();
         Ok(Released { values, grid, event: self.event })
     }
 }

@@ -19,16 +19,22 @@ pub trait Dataset: Send + Sync {
     /// Shape of one example, without the batch dimension, for instance `[1, 28, 28]`.
     fn shape(&self) -> &[usize];
 
-    /// Number of classes; labels are `0..classes`.
+    /// Number of classes, where targets are labels `0..classes`; 0 where they are numbers.
     fn classes(&self) -> usize;
 
+    /// Values of one target: 1 for a label, one a position or an output otherwise.
+    fn target_len(&self) -> usize {
+        1
+    }
+
     /// Writes example `index` into `input` (row-major, as long as the product of
-    /// [`shape`](Self::shape)) and returns its label.
+    /// [`shape`](Self::shape)) and its target into `target`
+    /// ([`target_len`](Self::target_len) values). Labels and tokens are whole numbers.
     ///
     /// # Errors
     /// [`Error::Index`] or [`Error::Buffer`] for a call that cannot be answered,
     /// [`Error::Source`] when the app's store fails.
-    fn read(&self, index: usize, input: &mut [f32]) -> Result<u32, Error>;
+    fn read(&self, index: usize, input: &mut [f32], target: &mut [f32]) -> Result<(), Error>;
 }
 
 /// Examples in memory, checked once: every length fits, every input is finite, every
@@ -38,7 +44,10 @@ pub struct Examples {
     shape: Vec<usize>,
     width: usize,
     inputs: Vec<f32>,
+    /// Empty where targets are not one label an example.
     labels: Vec<u32>,
+    targets: Vec<f32>,
+    target_len: usize,
     classes: usize,
 }
 
@@ -61,34 +70,50 @@ impl Examples {
         labels: Vec<u32>,
         classes: usize,
     ) -> Result<Self, Error> {
+        if let Some(example) = labels.iter().position(|&y| y as usize >= classes) {
+            return Err(Error::Label { example, label: labels[example], classes });
+        }
+        let targets = labels.iter().map(|&label| label as f32).collect();
+        Ok(Self { labels, classes, ..Self::with_targets(shape, inputs, targets, 1)? })
+    }
+
+    /// Takes examples whose targets have `target_len` values each: numbers for a
+    /// regression, one class a position for a sequence.
+    ///
+    /// # Errors
+    /// As [`Examples::new`]; [`Error::Targets`] for targets that are not whole.
+    pub fn with_targets(
+        shape: Vec<usize>,
+        inputs: Vec<f32>,
+        targets: Vec<f32>,
+        target_len: usize,
+    ) -> Result<Self, Error> {
         let width = width_of(&shape)?;
-        if labels.len().checked_mul(width) != Some(inputs.len()) {
-            return Err(Error::Length {
-                found: inputs.len(),
-                examples: labels.len(),
-                expected: labels.len().saturating_mul(width),
-            });
+        if target_len == 0 || !targets.len().is_multiple_of(target_len) {
+            return Err(Error::Targets { found: targets.len(), expected: target_len });
+        }
+        let examples = targets.len() / target_len;
+        if examples.checked_mul(width) != Some(inputs.len()) {
+            let (found, expected) = (inputs.len(), examples.saturating_mul(width));
+            return Err(Error::Length { found, examples, expected });
         }
         if let Some(at) = inputs.iter().position(|x| !x.is_finite()) {
             let (example, offset) = (at / width, at % width);
             return Err(Error::NotFinite { example, offset, value: inputs[at] });
         }
-        if let Some(example) = labels.iter().position(|&y| y as usize >= classes) {
-            return Err(Error::Label { example, label: labels[example], classes });
-        }
-        Ok(Self { shape, width, inputs, labels, classes })
+        Ok(Self { shape, width, inputs, labels: Vec::new(), targets, target_len, classes: 0 })
     }
 
     /// Number of examples.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.targets.len() / self.target_len
     }
 
     /// Whether there are no examples.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.targets.is_empty()
     }
 
     /// Shape of one example.
@@ -109,47 +134,48 @@ impl Examples {
         &self.inputs
     }
 
-    /// Labels of all examples, `[len]`.
+    /// Labels of all examples, `[len]`; none where targets are not one label an example.
     #[must_use]
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
+    /// Targets of all examples, `[len, target_len]`: labels as whole numbers, or what
+    /// [`Examples::with_targets`] was given.
+    #[must_use]
+    pub fn targets(&self) -> &[f32] {
+        &self.targets
+    }
+
     /// Input of one example, or `None` past the end.
     #[must_use]
     pub fn input(&self, index: usize) -> Option<&[f32]> {
-        self.inputs.chunks_exact(self.width).nth(index)
+        self.inputs.get(index * self.width..(index + 1) * self.width)
     }
 
-    /// Copies of the examples at `indices`, in that order: inputs
-    /// `[indices.len(), shape..]` and labels. An index may occur more than once.
+    /// The examples at `indices` as a set of their own, for instance one device's share.
+    ///
+    /// An index may occur more than once.
     ///
     /// # Panics
     /// If an index is not below [`len`](Self::len): indices come from a sampler or a
     /// partition over this very set, never from outside the program.
     #[must_use]
-    pub fn gather(&self, indices: &[usize]) -> (Vec<f32>, Vec<u32>) {
-        let mut inputs = Vec::with_capacity(indices.len() * self.width);
-        for &index in indices {
-            inputs.extend_from_slice(&self.inputs[index * self.width..][..self.width]);
-        }
-        (inputs, indices.iter().map(|&index| self.labels[index]).collect())
-    }
-
-    /// The examples at `indices` as a set of their own, for instance one device's share.
-    ///
-    /// # Panics
-    /// As [`gather`](Self::gather).
-    #[must_use]
     pub fn subset(&self, indices: &[usize]) -> Self {
-        let (inputs, labels) = self.gather(indices);
-        Self { shape: self.shape.clone(), width: self.width, inputs, labels, classes: self.classes }
+        let labelled = indices.iter().filter(|_| !self.labels.is_empty());
+        Self {
+            shape: self.shape.clone(),
+            inputs: gather(&self.inputs, self.width, indices),
+            labels: labelled.map(|&index| self.labels[index]).collect(),
+            targets: gather(&self.targets, self.target_len, indices),
+            ..*self
+        }
     }
 }
 
 impl Dataset for Examples {
     fn len(&self) -> usize {
-        self.labels.len()
+        self.len()
     }
 
     fn shape(&self) -> &[usize] {
@@ -160,14 +186,26 @@ impl Dataset for Examples {
         self.classes
     }
 
-    fn read(&self, index: usize, input: &mut [f32]) -> Result<u32, Error> {
-        let source = self.input(index).ok_or(Error::Index { index, len: self.labels.len() })?;
-        if input.len() != self.width {
-            return Err(Error::Buffer { found: input.len(), expected: self.width });
+    fn target_len(&self) -> usize {
+        self.target_len
+    }
+
+    fn read(&self, index: usize, input: &mut [f32], target: &mut [f32]) -> Result<(), Error> {
+        let source = self.input(index).ok_or(Error::Index { index, len: self.len() })?;
+        for (found, expected) in [(input.len(), self.width), (target.len(), self.target_len)] {
+            if found != expected {
+                return Err(Error::Buffer { found, expected });
+            }
         }
         input.copy_from_slice(source);
-        Ok(self.labels[index])
+        target.copy_from_slice(&self.targets[index * self.target_len..][..self.target_len]);
+        Ok(())
     }
+}
+
+/// The rows of `width` values at `indices`, one after the other.
+fn gather(values: &[f32], width: usize, indices: &[usize]) -> Vec<f32> {
+    indices.iter().flat_map(|index| &values[index * width..][..width]).copied().collect()
 }
 
 /// Shows the layout only: examples are private and do not belong in a log.
@@ -198,10 +236,20 @@ mod tests {
     }
 
     #[test]
-    fn gather_keeps_order_and_repeats() {
-        let (inputs, labels) = three().gather(&[2, 0, 2]);
-        assert_eq!(inputs, [4., 5., 0., 1., 4., 5.]);
-        assert_eq!(labels, [2, 0, 2]);
+    fn a_subset_keeps_order_and_repeats() {
+        let subset = three().subset(&[2, 0, 2]);
+        assert_eq!(subset.inputs(), [4., 5., 0., 1., 4., 5.]);
+        assert_eq!((subset.labels(), subset.targets()), (&[2, 0, 2][..], &[2., 0., 2.][..]));
+    }
+
+    #[test]
+    fn targets_of_several_values_are_read_whole() {
+        let data = Examples::with_targets(vec![1], vec![1., 2.], vec![3., 4., 5., 6.], 2).unwrap();
+        let (mut input, mut target) = ([0.0], [0.0; 2]);
+        assert_eq!((data.len(), data.read(1, &mut input, &mut target)), (2, Ok(())));
+        assert_eq!((input, target), ([2.0], [5.0, 6.0]));
+        let refused = Examples::with_targets(vec![1], vec![1.], vec![3., 4., 5.], 2);
+        assert_eq!(refused, Err(Error::Targets { found: 3, expected: 2 }));
     }
 
     #[test]
@@ -214,10 +262,12 @@ mod tests {
     fn reading_through_the_trait_copies_one_example() {
         let data: Box<dyn Dataset> = Box::new(three());
         let mut input = [0.0; 2];
-        assert_eq!(data.read(1, &mut input), Ok(1));
+        let mut target = [0.0];
+        assert_eq!(data.read(1, &mut input, &mut target), Ok(()));
+        assert_eq!(target, [1.0]);
         assert_eq!(input, [2., 3.]);
-        assert_eq!(data.read(3, &mut input), Err(Error::Index { index: 3, len: 3 }));
-        assert_eq!(data.read(0, &mut [0.0]), Err(Error::Buffer { found: 1, expected: 2 }));
+        assert_eq!(data.read(3, &mut input, &mut target), Err(Error::Index { index: 3, len: 3 }));
+        assert_eq!(data.read(0, &mut [0.0], &mut target), Err(Error::Buffer { found: 1, expected: 2 }));
     }
 
     #[test]

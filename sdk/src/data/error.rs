@@ -28,6 +28,14 @@ pub enum Error {
         /// Input values that the labels and the shape call for.
         expected: usize,
     },
+    /// Caller: target values that are not a whole number of targets.
+    #[error("{found} target values were given, expected a multiple of {expected}, at least 1 each")]
+    Targets {
+        /// Target values given.
+        found: usize,
+        /// Values of one target.
+        expected: usize,
+    },
     /// Caller: an input is NaN or infinite.
     #[error(
         "example {example}, value {offset} is {value}, expected a finite number; drop the \
@@ -187,6 +195,7 @@ impl Error {
             Self::NotFinite { .. } => "data/not-finite",
             Self::Label { .. } => "data/label",
             Self::Index { .. } => "data/index",
+            Self::Targets { .. } => "data/targets",
             Self::Buffer { .. } => "data/buffer",
             Self::Source { .. } => "data/source",
             Self::Missing { .. } => "data/missing",

@@ -6,6 +6,8 @@
 // iteratively reweighted least squares; digits beyond f32 are kept as computed.
 #![allow(clippy::excessive_precision)]
 
+use super::reduce::{exp_sum, largest, total};
+
 /// `ln 2`, split so that `n * LN2_HIGH` is exact for the `n` that occur.
 const LN2_HIGH: f32 = 0.693_359_375;
 const LN2_LOW: f32 = -2.121_944_400_5e-4;
@@ -70,7 +72,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 
 /// Hyperbolic tangent.
 #[inline(always)]
-pub(super) fn tanh(x: f32) -> f32 {
+pub(crate) fn tanh(x: f32) -> f32 {
     let x = clamp(x, -TANH_LIMIT, TANH_LIMIT);
     let square = x * x;
     let ratio = x * polynomial(&TANH_P, square) / polynomial(&TANH_Q, square);
@@ -80,7 +82,7 @@ pub(super) fn tanh(x: f32) -> f32 {
 
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
-pub(super) fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
@@ -107,9 +109,24 @@ pub(super) fn normal_density(x: f32) -> f32 {
 
 /// `(m, sum e^(x - m))` with m the largest value, so that
 /// `log sum e^x = m + ln(sum)` without overflow.
+#[inline(always)]
 pub(crate) fn log_sum_exp(values: &[f32]) -> (f32, f32) {
-    let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    (largest, values.iter().map(|value| exp(value - largest)).sum())
+    let largest = largest(values);
+    (largest, exp_sum(values, largest))
+}
+
+/// `values = e^(scale x) / sum e^(scale x)`, for a positive scale; a NaN makes all of them
+/// NaN. Less the largest, no power overflows.
+#[inline(always)]
+pub(crate) fn softmax(values: &mut [f32], scale: f32) {
+    let largest = largest(values);
+    for value in values.iter_mut() {
+        *value = exp((*value - largest) * scale);
+    }
+    let share = 1.0 / total(values);
+    for value in values.iter_mut() {
+        *value *= share;
+    }
 }
 
 /// Limits x to `low..=high`; NaN stays NaN, which `f32::max` and `min` would drop.

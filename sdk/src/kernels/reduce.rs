@@ -1,46 +1,98 @@
-//! Sums of rows and outer products.
+//! Sums, and the largest of many.
 
-use super::{LANES, vectorised};
+use super::math::exp;
+use super::vectorised;
 
-/// `output[r] = sum of values[r, ..]`; values `[output.len(), cols]`.
-pub(crate) fn row_sums(values: &[f32], output: &mut [f32]) {
-    let cols = values.len() / output.len().max(1);
-    assert_eq!(cols * output.len(), values.len(), "rows of a sum");
-    vectorised!({
-        for (row, output) in values.chunks_exact(cols.max(1)).zip(output) {
-            *output = sum(row);
-        }
-    });
-}
+/// Terms that are added apart from each other, the same on every processor: two AVX
+/// registers, so that one addition does not wait for the one before.
+const PARTS: usize = 16;
 
-/// `output[r, c] = left[r] right[c]`; output `[left.len(), right.len()]`.
-pub(crate) fn outer_product(left: &[f32], right: &[f32], output: &mut [f32]) {
-    assert_eq!(output.len(), left.len() * right.len(), "output of an outer product");
-    vectorised!({
-        for (row, &scale) in output.chunks_exact_mut(right.len().max(1)).zip(left) {
-            for (output, value) in row.iter_mut().zip(right) {
-                *output = scale * value;
+// A macro and not a generic function, for the reason given at `map!` of the activations.
+
+/// Sum of a term over two slices of one length, in [`PARTS`] parts.
+macro_rules! sum_of {
+    (|$x:ident, $y:ident| $term:expr, $left:expr, $right:expr) => {{
+        let (mut parts, mut rest) = ([0.0_f32; PARTS], 0.0_f32);
+        let (left, left_rest) = $left.as_chunks::<PARTS>();
+        let (right, right_rest) = $right.as_chunks::<PARTS>();
+        for (left, right) in left.iter().zip(right) {
+            for ((part, &$x), &$y) in parts.iter_mut().zip(left).zip(right) {
+                *part += $term;
             }
         }
-    });
+        for (&$x, &$y) in left_rest.iter().zip(right_rest) {
+            rest += $term;
+        }
+        folded(parts) + rest
+    }};
 }
 
-/// Sum in [`LANES`] parts kept apart, so that vector instructions do it in an order that
-/// does not depend on the processor.
+/// Sum of all values.
 #[inline(always)]
-fn sum(values: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; LANES];
-    let chunks = values.chunks_exact(LANES);
-    let rest = chunks.remainder();
+pub(crate) fn total(values: &[f32]) -> f32 {
+    sum_of!(|x, _same| x, values, values)
+}
+
+/// `sum (x - mean)^2`.
+#[inline(always)]
+pub(crate) fn square_deviation(values: &[f32], mean: f32) -> f32 {
+    sum_of!(|x, _same| (x - mean) * (x - mean), values, values)
+}
+
+/// `sum x (y - mean)`.
+#[inline(always)]
+pub(crate) fn centred_dot(left: &[f32], right: &[f32], mean: f32) -> f32 {
+    sum_of!(|x, y| x * (y - mean), left, right)
+}
+
+/// `sum e^(x - shift)`.
+#[inline(always)]
+pub(super) fn exp_sum(values: &[f32], shift: f32) -> f32 {
+    sum_of!(|x, _same| exp(x - shift), values, values)
+}
+
+/// The largest value; NaN is passed over. Minus infinity if there is none.
+#[inline(always)]
+pub(crate) fn largest(values: &[f32]) -> f32 {
+    let mut parts = [f32::NEG_INFINITY; PARTS];
+    let (chunks, rest) = values.as_chunks::<PARTS>();
     for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane += value;
+        for (part, &value) in parts.iter_mut().zip(chunk) {
+            *part = if value > *part { value } else { *part };
         }
     }
-    for (lane, value) in lanes.iter_mut().zip(rest) {
-        *lane += value;
+    let mut half = PARTS / 2;
+    while half > 0 {
+        for index in 0..half {
+            let value = parts[index + half];
+            parts[index] = if value > parts[index] { value } else { parts[index] };
+        }
+        half /= 2;
     }
-    lanes.iter().sum()
+    rest.iter().fold(parts[0], |best, &value| if value > best { value } else { best })
+}
+
+/// Sum of the parts, halved until one is left: each half is one vector addition.
+#[inline(always)]
+fn folded(mut parts: [f32; PARTS]) -> f32 {
+    let mut half = PARTS / 2;
+    while half > 0 {
+        for index in 0..half {
+            parts[index] += parts[index + half];
+        }
+        half /= 2;
+    }
+    parts[0]
+}
+
+/// `sums[c] = sum of values[.., c]`; values `[rows, sums.len()]`.
+pub(crate) fn column_sums(values: &[f32], sums: &mut [f32]) {
+    sums.fill(0.0);
+    vectorised!(for row in values.chunks_exact(sums.len().max(1)) {
+        for (sum, value) in sums.iter_mut().zip(row) {
+            *sum += value;
+        }
+    });
 }
 
 #[cfg(test)]
@@ -52,18 +104,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sums_and_outer_products_are_the_naive_ones(rows in 1_usize..9, cols in 1_usize..40) {
-            let values = test_values(rows * cols, 5);
-            let mut sums = vec![0.0; rows];
-            row_sums(&values, &mut sums);
-            for (row, sum) in values.chunks(cols).zip(&sums) {
-                prop_assert!((row.iter().sum::<f32>() - sum).abs() < 1e-5);
-            }
-            let mut product = vec![0.0; rows * cols];
-            outer_product(&sums, &values[..cols], &mut product);
-            for (index, found) in product.iter().enumerate() {
-                prop_assert_eq!(*found, sums[index / cols] * values[index % cols]);
-            }
+        fn reductions_are_the_naive_ones(len in 1_usize..100, mean in -1.0_f32..1.0) {
+            let (left, right) = (test_values(len, 6), test_values(len, 7));
+            let wide = |values: &[f32]| values.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+            let (x, y, m) = (wide(&left), wide(&right), f64::from(mean));
+            let dot: f64 = x.iter().zip(&y).map(|(x, y)| x * (y - m)).sum();
+            let square: f64 = x.iter().map(|x| (x - m) * (x - m)).sum();
+            prop_assert!((f64::from(total(&left)) - x.iter().sum::<f64>()).abs() < 1e-5);
+            prop_assert!((f64::from(centred_dot(&left, &right, mean)) - dot).abs() < 2e-5);
+            prop_assert!((f64::from(square_deviation(&left, mean)) - square).abs() < 5e-5);
+            prop_assert_eq!(largest(&left), left.iter().copied().fold(f32::MIN, f32::max));
         }
+    }
+
+    #[test]
+    fn columns_are_summed() {
+        let mut sums = [9.0; 3];
+        column_sums(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &mut sums);
+        assert_eq!(sums, [5.0, 7.0, 9.0]);
     }
 }

@@ -1,7 +1,7 @@
 //! What can be wrong with a model description or with what is given to a model.
 
 /// An error of the model layer, grouped by who is to blame.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Caller: the model description is not the JSON of a `ModelSpec`.
@@ -95,15 +95,64 @@ pub enum Error {
         /// Values these examples have.
         expected: usize,
     },
+    /// Caller: targets that are not a whole number of targets.
+    #[error("{found} target values were given, expected {expected} for each example")]
+    Targets {
+        /// Values given.
+        found: usize,
+        /// Values of one target.
+        expected: usize,
+    },
     /// Caller: a label that the model has no output for.
-    #[error("example {example} has label {label}, expected 0 to {}", .classes.saturating_sub(1))]
+    #[error(
+        "example {example} has label {label}, expected a whole number from 0 to {}",
+        .classes.saturating_sub(1)
+    )]
     Label {
         /// Index of the example.
         example: usize,
         /// The refused label.
-        label: u32,
-        /// Number of outputs of the model.
+        label: f32,
+        /// Number of classes of the model.
         classes: usize,
+    },
+    /// Caller: an input that names no row of an embedding.
+    #[error(
+        "layer {layer} (embedding): example {example}, position {position} holds {value}, \
+         expected a whole number from 0 to {}", .rows.saturating_sub(1)
+    )]
+    Token {
+        /// Position of the layer.
+        layer: String,
+        /// Index of the example.
+        example: usize,
+        /// Position within the example.
+        position: usize,
+        /// The refused value.
+        value: f32,
+        /// Rows of the embedding.
+        rows: usize,
+    },
+    /// Caller: a parameter that is NaN or infinite.
+    #[error("parameter {index}, in tensor `{tensor}`, is {value}; every parameter must be finite")]
+    NotFiniteParameter {
+        /// Name of its tensor.
+        tensor: String,
+        /// Flat index.
+        index: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// Caller: an example whose loss is NaN or infinite.
+    #[error(
+        "the loss of example {example} is {loss}: its input is not finite, or the parameters \
+         have grown without bound; check the example, or lower the learning rate"
+    )]
+    NotFiniteLoss {
+        /// Index of the example.
+        example: usize,
+        /// Its loss.
+        loss: f32,
     },
     /// Bug: the tensor library refused an operation that the shape check allowed.
     #[error("internal error, please report it: the tensor library said: {reason}")]
@@ -128,7 +177,11 @@ impl Error {
             Self::TooLarge { .. } => "nn.too_large",
             Self::Parameters { .. } => "nn.parameters",
             Self::Inputs { .. } => "nn.inputs",
+            Self::Targets { .. } => "nn.targets",
             Self::Label { .. } => "nn.label",
+            Self::Token { .. } => "nn.token",
+            Self::NotFiniteParameter { .. } => "nn.not_finite_parameter",
+            Self::NotFiniteLoss { .. } => "nn.not_finite_loss",
             Self::Tensor { .. } => "nn.tensor",
         }
     }
@@ -138,11 +191,5 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         false
-    }
-}
-
-impl From<candle_core::Error> for Error {
-    fn from(error: candle_core::Error) -> Self {
-        Self::Tensor { reason: error.to_string() }
     }
 }

@@ -1,19 +1,16 @@
 //! Outputs, losses and accuracy; not private, and so not to leave a device as they are.
 
-use std::sync::Arc;
-
 use rayon::prelude::*;
 
-use super::loss::CrossEntropy;
-use super::tape::{Tape, Values};
-use super::{BoundModel, Error, MICRO_BATCH, Model};
+use super::cpu::{Workspace, loss};
+use super::{BoundModel, Error, Model};
 
 impl Model {
     /// Outputs (logits) `[batch, output_len]` for `inputs` `[batch, input_len]`. Micro-batches
     /// run in parallel on rayon's current pool; the bits do not depend on it.
     ///
     /// # Errors
-    /// [`Error::Parameters`], [`Error::Inputs`].
+    /// [`Error::Parameters`], [`Error::Inputs`], [`Error::Token`].
     pub fn predict(
         &self,
         parameters: &[f32],
@@ -22,71 +19,70 @@ impl Model {
     ) -> Result<Vec<f32>, Error> {
         self.check_inputs(inputs, batch)?;
         let bound = self.bind(parameters)?;
-        let pieces = inputs.par_chunks(MICRO_BATCH * self.input_len());
-        collect(pieces.map(|inputs| bound.logits(inputs)?.to_values()))
+        let mut outputs = vec![0.0; batch * self.output_len()];
+        let most = self.micro_batch();
+        let pieces = inputs.par_chunks(most * self.input_len());
+        let results = outputs.par_chunks_mut(most * self.output_len());
+        pieces.zip(results).for_each(|(inputs, outputs)| bound.outputs(inputs, outputs));
+        Ok(outputs)
     }
 
-    /// The loss of each example, `[batch]`.
+    /// The loss of each example, `[batch]`, for `targets` `[batch, target_len]`.
     ///
     /// # Errors
-    /// [`Error::Parameters`], [`Error::Inputs`], [`Error::Label`].
+    /// [`Error::Parameters`], [`Error::Inputs`], [`Error::Targets`], [`Error::Label`],
+    /// [`Error::Token`]; [`Error::NotFiniteLoss`] names the first example without one.
     pub fn losses(
         &self,
         parameters: &[f32],
         inputs: &[f32],
-        labels: &[u32],
+        targets: &[f32],
     ) -> Result<Vec<f32>, Error> {
-        self.check_inputs(inputs, labels.len())?;
-        self.check_labels(labels)?;
-        let bound = self.bind(parameters)?;
-        let pieces = inputs.par_chunks(MICRO_BATCH * self.input_len());
-        collect(pieces.zip(labels.par_chunks(MICRO_BATCH)).map(|(inputs, labels)| {
-            let op = CrossEntropy { labels: Arc::from(labels) };
-            bound.logits(inputs)?.apply_op1_no_bwd(&op)?.to_values()
-        }))
+        let batch = self.check_examples(inputs, targets)?;
+        let outputs = self.predict(parameters, inputs, batch)?;
+        let (graph, rows) = (self.graph(), outputs.chunks_exact(self.output_len()));
+        let examples = rows.zip(targets.chunks_exact(self.target_len()));
+        let losses: Vec<f32> = examples
+            .map(|(output, target)| loss::value(graph.loss, output, target))
+            .collect();
+        match losses.iter().position(|loss| !loss.is_finite()) {
+            Some(example) => Err(Error::NotFiniteLoss { example, loss: losses[example] }),
+            None => Ok(losses),
+        }
     }
 
-    /// Share of examples whose largest output is that of their label; 0 for none.
+    /// Share of labels that the largest output belongs to, over examples, and positions
+    /// where there are several; 0 for none.
     ///
     /// # Errors
-    /// [`Error::Parameters`], [`Error::Inputs`], [`Error::Label`].
+    /// [`Error::Parameters`], [`Error::Inputs`], [`Error::Targets`], [`Error::Label`],
+    /// [`Error::Token`].
     pub fn accuracy(
         &self,
         parameters: &[f32],
         inputs: &[f32],
-        labels: &[u32],
+        targets: &[f32],
     ) -> Result<f64, Error> {
-        self.check_labels(labels)?;
-        let logits = self.predict(parameters, inputs, labels.len())?;
-        let rows = logits.chunks_exact(self.output_len());
+        let batch = self.check_examples(inputs, targets)?;
+        let outputs = self.predict(parameters, inputs, batch)?;
+        let classes = self.graph().output().last().copied().unwrap_or(1);
+        let rows = outputs.chunks_exact(classes);
         let right =
-            rows.zip(labels).filter(|(row, label)| largest(row) == **label as usize).count();
-        Ok(right as f64 / labels.len().max(1) as f64)
+            rows.zip(targets).filter(|(row, label)| largest(row) == **label as usize).count();
+        Ok(right as f64 / targets.len().max(1) as f64)
     }
 }
 
 impl BoundModel<'_> {
-    fn logits(&self, inputs: &[f32]) -> Result<candle_core::Tensor, Error> {
-        self.run(0..self.weights.len(), self.input(inputs)?, &Arc::new(Tape::default()))
+    fn outputs(&self, inputs: &[f32], outputs: &mut [f32]) {
+        let (model, engine) = (self.model, self.model.engine());
+        let mut workspace: Workspace = model.workspace();
+        let batch = inputs.len() / model.input_len();
+        workspace.inputs(engine, batch).copy_from_slice(inputs);
+        workspace.forward(engine, &self.packed, &[]);
+        outputs.copy_from_slice(workspace.outputs(engine));
+        model.give_back(workspace);
     }
-}
-
-/// Copies a tensor's values out.
-trait ToValues {
-    fn to_values(&self) -> Result<Vec<f32>, Error>;
-}
-
-impl ToValues for candle_core::Tensor {
-    fn to_values(&self) -> Result<Vec<f32>, Error> {
-        Ok(Values::of(self).get()?.to_vec())
-    }
-}
-
-/// Pieces in order, one after the other.
-fn collect(
-    pieces: impl IndexedParallelIterator<Item = Result<Vec<f32>, Error>>,
-) -> Result<Vec<f32>, Error> {
-    Ok(pieces.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// Index of the first largest value.

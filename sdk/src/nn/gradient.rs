@@ -1,32 +1,22 @@
-//! The gradient of every single example.
+//! The gradient of every single example, and their plain sum.
 
-use std::sync::Arc;
-
-use candle_core::{Device, Tensor, Var};
-
-use super::layer::Layer;
-use super::loss::CrossEntropy;
-use super::tape::{LayerOp, Record, Tape, Values};
-use super::{BoundModel, Error, Model};
-use crate::kernels::Columns;
-
-/// Examples that go through the layers together. A constant, and not a function of the
-/// number of threads, so that cutting a batch into micro-batches is the same everywhere.
-/// Eight was measured fastest on the 26,010-parameter network: activations stay in cache.
-pub const MICRO_BATCH: usize = 8;
+use super::cpu::{Engine, Workspace};
+use super::graph::Primitive;
+use super::{BoundModel, Error, Loss, Model};
 
 impl BoundModel<'_> {
     /// Computes one micro-batch forwards and backwards, then calls `visit(index, gradient)`
-    /// for each example in order: `inputs` `[batch, input_len]`, `labels` `[batch]`,
-    /// `gradient` `[d]` in flat order, of that example's own loss.
+    /// for each example in order: `inputs` `[batch, input_len]`, `targets`
+    /// `[batch, target_len]`, `gradient` `[d]` in flat order, of that example's own loss.
     ///
     /// The gradient lies in one buffer that is overwritten for the next example; `visit`
     /// may change it in place. Runs on the calling thread; cut a batch into pieces of
-    /// [`MICRO_BATCH`] and run those in parallel. The bits of a gradient depend neither on
-    /// the number of threads nor on the other examples.
+    /// [`Model::micro_batch`] and run those in parallel. The bits of a gradient depend
+    /// neither on the number of threads nor on the other examples. Dropout is off.
     ///
     /// # Errors
-    /// [`Error::Inputs`], [`Error::Label`], before `visit` is called.
+    /// [`Error::Inputs`], [`Error::Targets`], [`Error::Label`], [`Error::Token`], before
+    /// `visit` is called.
     ///
     /// # Edge cases
     /// | given | result |
@@ -36,71 +26,45 @@ impl BoundModel<'_> {
     pub fn for_each_gradient(
         &self,
         inputs: &[f32],
-        labels: &[u32],
+        targets: &[f32],
         visit: &mut dyn FnMut(usize, &mut [f32]),
     ) -> Result<(), Error> {
-        self.model.check_inputs(inputs, labels.len())?;
-        self.model.check_labels(labels)?;
-        if labels.is_empty() {
-            return Ok(());
-        }
-        let records = self.record(inputs, labels)?;
-        let opened: Vec<Opened<'_>> =
-            records.iter().map(|record| Opened::of(self.model, record)).collect();
-        let mut gradient = vec![0.0; self.model.parameters()];
-        let mut columns = Columns::default();
-        for example in 0..labels.len() {
-            for opened in &opened {
-                opened.parameter_gradient(example, &mut gradient, &mut columns)?;
+        let model = self.model;
+        let batch = model.check_examples(inputs, targets)?;
+        let engine = model.materialised();
+        let mut workspace = model.workspace();
+        let d = model.parameters();
+        let (mut parts, mut gradient) = (vec![0.0; d], vec![0.0; d]);
+        let most = model.micro_batch();
+        let pieces = inputs.chunks(most * model.input_len());
+        let targets = targets.chunks(most * model.target_len());
+        for (piece, (inputs, targets)) in pieces.zip(targets).enumerate() {
+            let count = (batch - piece * most).min(most);
+            self.run(&mut workspace, inputs, targets, count);
+            for example in 0..count {
+                workspace.dense(engine, example, &mut parts);
+                for (value, flat) in parts.iter().zip(&engine.order) {
+                    gradient[*flat as usize] = *value;
+                }
+                visit(piece * most + example, &mut gradient);
             }
-            visit(example, &mut gradient);
         }
+        model.give_back(workspace);
         Ok(())
     }
 
-    /// Forward and backward pass of one micro-batch.
-    fn record(&self, inputs: &[f32], labels: &[u32]) -> Result<Vec<Record>, Error> {
-        let tape = Arc::new(Tape::default());
-        // Layers before the first parameter need no gradient: candle tracks from there on.
-        let first = self.model.first_with_parameters();
-        let input = self.run(0..first, self.input(inputs)?, &tape)?;
-        let input = Var::from_tensor(&input)?;
-        let logits = self.run(first..self.weights.len(), input.as_tensor().clone(), &tape)?;
-        let losses = logits.apply_op1(CrossEntropy { labels: Arc::from(labels) })?;
-        losses.backward()?;
-        Ok(tape.take())
-    }
-
-    /// Applies some of the layers.
-    pub(super) fn run(
-        &self,
-        layers: std::ops::Range<usize>,
-        input: Tensor,
-        tape: &Arc<Tape>,
-    ) -> Result<Tensor, Error> {
-        let first = self.model.first_with_parameters();
-        let apply = |input: Tensor, index: usize| {
-            input.apply_op1(LayerOp {
-                layer: Arc::clone(&self.model.layers[index]),
-                weights: Arc::clone(&self.weights[index]),
-                index,
-                first: index == first,
-                tape: Arc::clone(tape),
-            })
-        };
-        Ok(layers.into_iter().try_fold(input, apply)?)
-    }
-
-    /// Whole examples as a tensor `[batch, input_len]`.
-    pub(super) fn input(&self, inputs: &[f32]) -> Result<Tensor, Error> {
-        let shape = (inputs.len() / self.model.input_len(), self.model.input_len());
-        Ok(Tensor::from_slice(inputs, shape, &Device::Cpu)?)
+    /// Both passes of one micro-batch.
+    fn run(&self, workspace: &mut Workspace, inputs: &[f32], targets: &[f32], batch: usize) {
+        let engine = self.model.engine();
+        workspace.inputs(engine, batch).copy_from_slice(inputs);
+        workspace.forward(engine, &self.packed, &[]);
+        workspace.backward(engine, &self.packed, &[], targets);
     }
 }
 
 impl Model {
-    /// As [`BoundModel::for_each_gradient`], for one micro-batch with its parameters `[d]`.
-    /// A step of several micro-batches calls [`Model::bind`] once instead.
+    /// As [`BoundModel::for_each_gradient`], with its parameters `[d]`. A step of several
+    /// micro-batches calls [`Model::bind`] once instead.
     ///
     /// # Errors
     /// As [`Model::bind`] and [`BoundModel::for_each_gradient`].
@@ -108,10 +72,10 @@ impl Model {
         &self,
         parameters: &[f32],
         inputs: &[f32],
-        labels: &[u32],
+        targets: &[f32],
         visit: &mut dyn FnMut(usize, &mut [f32]),
     ) -> Result<(), Error> {
-        self.bind(parameters)?.for_each_gradient(inputs, labels, visit)
+        self.bind(parameters)?.for_each_gradient(inputs, targets, visit)
     }
 
     /// All gradients of a batch at once, `[batch, d]`: for tests and small models, because
@@ -124,79 +88,72 @@ impl Model {
         &self,
         parameters: &[f32],
         inputs: &[f32],
-        labels: &[u32],
+        targets: &[f32],
     ) -> Result<Vec<f32>, Error> {
-        self.check_inputs(inputs, labels.len())?;
-        self.check_labels(labels)?;
-        let bound = self.bind(parameters)?;
-        let mut gradients = Vec::with_capacity(labels.len() * self.parameters());
-        let pieces = inputs.chunks(MICRO_BATCH * self.input_len());
-        for (inputs, labels) in pieces.zip(labels.chunks(MICRO_BATCH)) {
-            bound.for_each_gradient(inputs, labels, &mut |_, gradient| {
-                gradients.extend_from_slice(gradient);
-            })?;
-        }
+        let mut gradients = Vec::new();
+        self.for_each_gradient(parameters, inputs, targets, &mut |_, gradient| {
+            gradients.extend_from_slice(gradient);
+        })?;
         Ok(gradients)
     }
 
-    /// Position of the first layer with parameters.
-    fn first_with_parameters(&self) -> usize {
-        self.layers.iter().position(|layer| layer.parameters() > 0).unwrap_or(0)
+    /// Refuses inputs and targets that do not fit; the number of examples.
+    pub(super) fn check_examples(&self, inputs: &[f32], targets: &[f32]) -> Result<usize, Error> {
+        let examples = targets.len() / self.target_len();
+        if examples * self.target_len() != targets.len() {
+            let (found, expected) = (targets.len(), self.target_len());
+            return Err(Error::Targets { found, expected });
+        }
+        self.check_inputs(inputs, examples)?;
+        self.check_targets(targets)?;
+        Ok(examples)
     }
 
-    /// Refuses inputs that are not `examples` whole examples.
-    pub(super) fn check_inputs(&self, inputs: &[f32], examples: usize) -> Result<(), Error> {
+    /// Refuses inputs that are not `examples` whole examples, or that name a row which an
+    /// embedding does not have.
+    pub(crate) fn check_inputs(&self, inputs: &[f32], examples: usize) -> Result<(), Error> {
         let expected = examples.saturating_mul(self.input_len());
-        if inputs.len() == expected {
-            return Ok(());
+        if inputs.len() != expected {
+            return Err(Error::Inputs { found: inputs.len(), examples, expected });
         }
-        Err(Error::Inputs { found: inputs.len(), examples, expected })
+        for node in self.graph().nodes.iter().filter(|node| node.inputs.first() == Some(&0)) {
+            let Primitive::Embedding { num, .. } = node.op else { continue };
+            if let Some(place) = inputs.iter().position(|value| !is_index(*value, num)) {
+                return Err(Error::Token {
+                    layer: node.layer.clone(),
+                    example: place / self.input_len(),
+                    position: place % self.input_len(),
+                    value: inputs[place],
+                    rows: num,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Refuses labels that the model has no output for.
-    pub(super) fn check_labels(&self, labels: &[u32]) -> Result<(), Error> {
-        let classes = self.output_len();
-        let refused = labels.iter().position(|label| *label as usize >= classes);
-        match refused {
-            Some(example) => Err(Error::Label { example, label: labels[example], classes }),
+    pub(crate) fn check_targets(&self, targets: &[f32]) -> Result<(), Error> {
+        let classes = match self.graph().loss {
+            Loss::CrossEntropy | Loss::SequenceCrossEntropy => {
+                self.graph().output().last().copied().unwrap_or(0)
+            }
+            Loss::BceWithLogits | Loss::Mse => return Ok(()),
+        };
+        match targets.iter().position(|label| !is_index(*label, classes)) {
+            Some(place) => {
+                let (example, label) = (place / self.target_len(), targets[place]);
+                Err(Error::Label { example, label, classes })
+            }
             None => Ok(()),
         }
     }
-}
 
-/// A record whose values are at hand, with the layer and its place in the flat vector.
-struct Opened<'a> {
-    layer: &'a dyn Layer,
-    slot: std::ops::Range<usize>,
-    batch: usize,
-    input: Values<'a>,
-    gradient: Values<'a>,
-}
-
-impl<'a> Opened<'a> {
-    fn of(model: &'a Model, record: &'a Record) -> Self {
-        let slot = model.slots().nth(record.layer).unwrap_or_default();
-        let layer = &*model.layers[record.layer];
-        let (input, gradient) = (Values::of(&record.input), Values::of(&record.gradient));
-        Self { layer, slot, batch: input.rows(), input, gradient }
-    }
-
-    fn parameter_gradient(
-        &self,
-        example: usize,
-        result: &mut [f32],
-        columns: &mut Columns,
-    ) -> Result<(), Error> {
-        let input = row(self.input.get()?, example, self.batch);
-        let gradient = row(self.gradient.get()?, example, self.batch);
-        let result = &mut result[self.slot.clone()];
-        self.layer.parameter_gradient(input, gradient, result, columns);
-        Ok(())
+    pub(crate) fn step_engine(&self, materialised: bool) -> &Engine {
+        if materialised { self.materialised() } else { self.engine() }
     }
 }
 
-/// Row `index` of `values` `[rows, ..]`.
-fn row(values: &[f32], index: usize, rows: usize) -> &[f32] {
-    let len = values.len() / rows;
-    &values[index * len..(index + 1) * len]
+/// Whether a value is a whole number below `count`; NaN is not.
+fn is_index(value: f32, count: usize) -> bool {
+    value >= 0.0 && value < count as f32 && value.fract() == 0.0
 }

@@ -5,31 +5,29 @@
 //! [`Model::layout`]. [`BoundModel::for_each_gradient`] is what private training needs:
 //! the gradient of every single example, one after the other in one reused buffer.
 //!
-//! Candle's autograd carries the activations backwards. Each layer is a custom op
-//! (the tape) that computes its input gradient with AdaFed's own kernels and, if it has
-//! parameters, keeps its input and the gradient of its output, from which the gradient
-//! of one example follows; candle never forms a gradient of a parameter.
+//! A description, or a model written in Rust, is lowered to a graph of primitive
+//! operations. On the CPU, AdaFed's own kernels run it forwards and backwards in buffers
+//! that are kept. Behind the features `cuda` and `metal` the same graph runs on candle's
+//! tensor operations.
 
-mod activation;
-mod conv2d;
+pub(crate) mod cpu;
 mod error;
 mod evaluate;
 mod gradient;
-mod layer;
-mod linear;
-mod loss;
+pub(crate) mod graph;
 mod model;
-mod pool;
 mod shape;
 mod spec;
-mod tape;
+mod stub;
+mod weights;
 #[cfg(test)]
 mod tests;
 
 pub use error::Error;
-pub use gradient::MICRO_BATCH;
 pub use model::{BoundModel, Model};
 pub use spec::{LAYER_TYPES, LayerSpec, Loss, ModelSpec};
+pub use stub::Architecture;
+pub use weights::{read_safetensors, write_safetensors};
 
 #[cfg(test)]
 pub(crate) use tests::test_values;

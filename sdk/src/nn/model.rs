@@ -1,122 +1,285 @@
-//! A description made ready to run.
+//! A model made ready to run.
 
-use std::ops::Range;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use adafed_algorithm::Layout;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use super::layer::{Layer, build};
-use super::{Error, ModelSpec};
+use super::cpu::{Engine, Packed, Workspace};
+use super::graph::{Graph, Initial};
+use super::weights::{read_safetensors, write_safetensors};
+use super::{Architecture, Error, ModelSpec};
 
-/// A checked model: layers and their places in the flat parameter vector. It holds no
-/// parameters; every call is given them, or [`Model::bind`] keeps a copy.
+/// A checked model. It holds no trainable parameters: every call is given them, or
+/// [`Model::bind`] keeps them. Frozen parameters (`trainable: false`, and the base under a
+/// LoRA) are the model's own: public, the same for every device.
+///
+/// A clone shares the plan, the frozen parameters and the buffers.
 #[derive(Clone, Debug)]
 pub struct Model {
-    spec: ModelSpec,
+    pub(super) plan: Arc<Plan>,
+    frozen: Arc<Vec<f32>>,
+}
+
+/// What follows from the architecture alone, and buffers that are kept between calls.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) engine: Engine,
+    /// As `engine`, with every gradient whole; made when first asked for.
+    materialised: OnceLock<Engine>,
     layout: Layout,
-    pub(super) layers: Vec<Arc<dyn Layer>>,
-    input_len: usize,
-    output_len: usize,
+    frozen_layout: Layout,
+    packed: Mutex<Vec<Packed>>,
+    workspaces: Mutex<Vec<Workspace>>,
 }
 
 /// A model with one parameter vector, shared by the micro-batches of a step.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct BoundModel<'m> {
     pub(super) model: &'m Model,
-    /// One part a layer.
-    pub(super) weights: Vec<Arc<[f32]>>,
+    pub(super) packed: Packed,
 }
 
 impl Model {
-    /// Checks `spec` and builds its layers.
+    /// Checks `spec` and prepares its layers.
     ///
     /// # Errors
     /// As [`ModelSpec::check`], and [`Error::NoParameters`].
     pub fn new(spec: &ModelSpec) -> Result<Self, Error> {
-        let layers = build(spec)?;
-        let layout = spec.layout()?;
+        Self::of(spec.architecture()?)
+    }
+
+    /// A model written in Rust, from [`ModelBuilder::finish`](super::ModelBuilder::finish).
+    ///
+    /// # Errors
+    /// [`Error::NoParameters`] where training would have nothing to change.
+    pub fn of(architecture: Architecture) -> Result<Self, Error> {
+        let graph = architecture.0;
+        let (layout, frozen_layout) = (graph.layout(true), graph.layout(false));
         if layout.is_empty() {
             return Err(Error::NoParameters);
         }
-        let input_len = spec.input.iter().product();
-        let output_len = spec.output_len()?;
-        Ok(Self { spec: spec.clone(), layout, layers, input_len, output_len })
+        let plan = Plan {
+            engine: Engine::new(graph, false),
+            materialised: OnceLock::new(),
+            layout,
+            frozen_layout,
+            packed: Mutex::default(),
+            workspaces: Mutex::default(),
+        };
+        let model = Self { plan: Arc::new(plan), frozen: Arc::default() };
+        let frozen = model.initial_tensors(0, false);
+        Ok(Self { frozen: Arc::new(frozen), ..model })
     }
 
-    /// The description.
-    #[must_use]
-    pub fn spec(&self) -> &ModelSpec {
-        &self.spec
+    pub(super) fn graph(&self) -> &Graph {
+        &self.plan.engine.graph
     }
 
-    /// Names, shapes and order of the parameters.
+    /// Names, shapes and order of the parameters that training changes.
     #[must_use]
     pub fn layout(&self) -> &Layout {
-        &self.layout
+        &self.plan.layout
     }
 
-    /// Number d of parameters.
+    /// Names, shapes and order of the frozen parameters.
+    #[must_use]
+    pub fn frozen_layout(&self) -> &Layout {
+        &self.plan.frozen_layout
+    }
+
+    /// The frozen parameters, in the order of [`Model::frozen_layout`].
+    #[must_use]
+    pub fn frozen(&self) -> &[f32] {
+        &self.frozen
+    }
+
+    /// The model with other frozen parameters.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`] where the length is not that of [`Model::frozen_layout`].
+    pub fn with_frozen(self, values: Vec<f32>) -> Result<Self, Error> {
+        let (found, expected) = (values.len(), self.plan.frozen_layout.len());
+        match found == expected {
+            true => Ok(Self { frozen: Arc::new(values), ..self }),
+            false => Err(Error::Parameters { found, expected }),
+        }
+    }
+
+    /// The model with its frozen parameters read by name from a safetensors file, such as
+    /// a pre-trained base. The file may hold other tensors too.
+    ///
+    /// # Errors
+    /// As [`read_safetensors`].
+    pub fn with_frozen_from(self, path: &Path) -> Result<Self, Error> {
+        let values = read_safetensors(path, self.frozen_layout())?;
+        self.with_frozen(values)
+    }
+
+    /// Reads trainable parameters by name from a safetensors file.
+    ///
+    /// # Errors
+    /// As [`read_safetensors`].
+    pub fn load(&self, path: &Path) -> Result<Vec<f32>, Error> {
+        read_safetensors(path, self.layout())
+    }
+
+    /// Writes trainable `parameters` `[d]` and the frozen ones to a safetensors file.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`], and those of [`write_safetensors`].
+    pub fn save(&self, path: &Path, parameters: &[f32]) -> Result<(), Error> {
+        self.check_parameters(parameters)?;
+        let tensors = [self.layout(), self.frozen_layout()];
+        let layout = Layout { tensors: tensors.iter().flat_map(|l| l.tensors.clone()).collect() };
+        write_safetensors(path, &layout, &[parameters, &self.frozen].concat())
+    }
+
+    /// Number d of parameters that training changes.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        self.layout.len()
+        self.plan.layout.len()
     }
 
     /// Shape of one example.
     #[must_use]
     pub fn input_shape(&self) -> &[usize] {
-        &self.spec.input
+        &self.graph().input
     }
 
     /// Values of one example.
     #[must_use]
     pub fn input_len(&self) -> usize {
-        self.input_len
+        self.plan.engine.lens[0]
     }
 
-    /// Number of outputs (classes).
+    /// Values of one output; the number of classes where the loss is cross-entropy.
     #[must_use]
     pub fn output_len(&self) -> usize {
-        self.output_len
+        self.graph().output().iter().product()
     }
 
-    /// First values of the parameters, `[d]`: uniform on `+-1 / sqrt(fan in)`, weights and
-    /// biases alike, as PyTorch's linear and convolution layers start. The same seed gives
-    /// the same bits on every machine. Public: the seed is part of the task.
+    /// Number of classes: the last dimension of the output.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.graph().output().last().copied().unwrap_or(0)
+    }
+
+    /// Values of one target; see [`Loss`](super::Loss).
+    #[must_use]
+    pub fn target_len(&self) -> usize {
+        self.graph().target_len()
+    }
+
+    /// Examples that go through the layers together: a function of the model alone, so that
+    /// cutting a batch into micro-batches is the same everywhere.
+    #[must_use]
+    pub fn micro_batch(&self) -> usize {
+        self.plan.engine.micro_batch
+    }
+
+    /// First values of the trainable parameters, `[d]`: for linear and convolution layers
+    /// uniform on `+-1 / sqrt(fan in)`, weights and biases alike, as PyTorch's start. The
+    /// same seed gives the same bits on every machine. Public: the seed is part of the task.
     #[must_use]
     pub fn initial(&self, seed: u64) -> Vec<f32> {
-        let mut generator = ChaCha20Rng::seed_from_u64(seed);
-        let mut parameters = Vec::with_capacity(self.parameters());
-        for layer in &self.layers {
-            let bound = 1.0 / (layer.fan_in() as f32).sqrt();
-            let values = (0..layer.parameters()).map(|_| bound * symmetric(&mut generator));
-            parameters.extend(values);
-        }
-        parameters
+        self.initial_tensors(seed, true)
     }
 
-    /// Joins the model with a parameter vector `[d]`, which is copied.
+    fn initial_tensors(&self, seed: u64, trainable: bool) -> Vec<f32> {
+        let mut generator = ChaCha20Rng::seed_from_u64(seed);
+        let mut values = Vec::new();
+        for tensor in self.graph().tensors.iter().filter(|t| t.trainable == trainable) {
+            match tensor.initial {
+                Initial::Constant(value) => values.resize(values.len() + tensor.len(), value),
+                Initial::Uniform { bound } => {
+                    values.extend((0..tensor.len()).map(|_| bound * symmetric(&mut generator)));
+                }
+            }
+        }
+        values
+    }
+
+    /// Joins the model with a parameter vector `[d]`.
     ///
     /// # Errors
-    /// [`Error::Parameters`] where the length is not d.
+    /// [`Error::Parameters`] where the length is not d, [`Error::NotFiniteParameter`].
     pub fn bind(&self, parameters: &[f32]) -> Result<BoundModel<'_>, Error> {
-        if parameters.len() != self.parameters() {
-            let found = parameters.len();
-            return Err(Error::Parameters { found, expected: self.parameters() });
-        }
-        let weights = self.slots().map(|slot| Arc::from(&parameters[slot])).collect();
-        Ok(BoundModel { model: self, weights })
+        self.check_parameters(parameters)?;
+        let mut packed = take(&self.plan.packed).unwrap_or_default();
+        let (mut trainable, mut frozen) = (parameters, &self.frozen[..]);
+        let tensors = self.graph().tensors.iter().map(|tensor| {
+            let from = if tensor.trainable { &mut trainable } else { &mut frozen };
+            let (own, rest) = from.split_at(tensor.len());
+            *from = rest;
+            own
+        });
+        let tensors: Vec<&[f32]> = tensors.collect();
+        packed.fill(&self.plan.engine, &tensors);
+        Ok(BoundModel { model: self, packed })
     }
 
-    /// The part of the flat vector that belongs to each layer.
-    pub(super) fn slots(&self) -> impl Iterator<Item = Range<usize>> {
-        self.layers.iter().scan(0, |start, layer| {
-            let slot = *start..*start + layer.parameters();
-            *start = slot.end;
-            Some(slot)
-        })
+    fn check_parameters(&self, parameters: &[f32]) -> Result<(), Error> {
+        let (found, expected) = (parameters.len(), self.parameters());
+        if found != expected {
+            return Err(Error::Parameters { found, expected });
+        }
+        // A sum is finite only if every term is; it overflows only far beyond any use.
+        if parameters.iter().map(|value| f64::from(*value)).sum::<f64>().is_finite() {
+            return Ok(());
+        }
+        let index = parameters.iter().position(|value| !value.is_finite()).unwrap_or(0);
+        let mut ranges = self.layout().ranges();
+        let tensor = ranges.find(|(_, range)| range.contains(&index));
+        let tensor = tensor.map_or_else(String::new, |(tensor, _)| tensor.name.clone());
+        Err(Error::NotFiniteParameter { tensor, index, value: parameters[index] })
     }
+
+    /// The engine whose gradients are whole, in parts that follow `Engine::order`.
+    pub(crate) fn materialised(&self) -> &Engine {
+        let plan = &self.plan;
+        plan.materialised.get_or_init(|| Engine::new(plan.engine.graph.clone(), true))
+    }
+
+    /// The engine that leaves in factors what need not be formed.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.plan.engine
+    }
+
+    /// Buffers for one micro-batch; give them back with [`Model::give_back`].
+    pub(crate) fn workspace(&self) -> Workspace {
+        take(&self.plan.workspaces).unwrap_or_else(|| Workspace::new(self.materialised()))
+    }
+
+    pub(crate) fn give_back(&self, workspace: Workspace) {
+        give(&self.plan.workspaces, workspace);
+    }
+}
+
+impl BoundModel<'_> {
+    pub(crate) fn model(&self) -> &Model {
+        self.model
+    }
+
+    pub(crate) fn packed(&self) -> &Packed {
+        &self.packed
+    }
+}
+
+impl Drop for BoundModel<'_> {
+    fn drop(&mut self) {
+        give(&self.model.plan.packed, std::mem::take(&mut self.packed));
+    }
+}
+
+fn take<T>(pool: &Mutex<Vec<T>>) -> Option<T> {
+    pool.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}
+
+fn give<T>(pool: &Mutex<Vec<T>>, value: T) {
+    pool.lock().unwrap_or_else(PoisonError::into_inner).push(value);
 }
 
 /// Uniform on `[-1, 1)`, from the top 24 bits of one word.

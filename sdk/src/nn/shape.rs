@@ -60,7 +60,7 @@ impl ModelSpec {
     fn check_loss(&self, output: &[usize]) -> Result<(), Error> {
         match self.loss {
             Loss::CrossEntropy if output.len() == 1 => Ok(()),
-            Loss::CrossEntropy => Err(Error::Shape {
+            _ => Err(Error::Shape {
                 layer: self.layers.len(),
                 layer_type: "cross_entropy",
                 found: output.to_vec(),

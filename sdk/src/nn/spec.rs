@@ -53,6 +53,12 @@ pub struct ModelSpec {
 pub enum Loss {
     /// `-log softmax(logits)[label]`, labels from 0 to the number of outputs less 1.
     CrossEntropy,
+    /// x
+    SequenceCrossEntropy,
+    /// x
+    BceWithLogits,
+    /// x
+    Mse,
 }
 
 /// One layer. Shapes are those of one example; images are `[channels, height, width]`.

@@ -12,7 +12,7 @@ use super::connection::Connection;
 use crate::Error;
 use crate::data::Dataset;
 use crate::nn::{Model, ModelSpec};
-use crate::train::{LocalRound, add_release, coarsen};
+use crate::train::{LocalRound, Setting, add_release, coarsen};
 use crate::transport::Transport;
 
 /// The part of a job that is saved. As secret as the examples: it holds the seed.
@@ -120,7 +120,11 @@ impl Job {
             let (found, expected) = (found.to_vec(), expected.to_vec());
             return Err(Error::ExampleShape { found, expected });
         }
-        let (classes, outputs) = (data.classes(), self.model.output_len());
+        let (found, expected) = (data.target_len(), self.model.target_len());
+        if found != expected {
+            return Err(Error::TargetLength { found, expected });
+        }
+        let (classes, outputs) = (data.classes(), self.model.classes());
         if classes > outputs {
             return Err(Error::ExampleClasses { classes, outputs });
         }
@@ -129,13 +133,14 @@ impl Job {
 
     /// One private step.
     pub(super) fn step(&mut self, data: &dyn Dataset, permit: &Permit) -> Result<(), Error> {
-        let local = LocalRound {
+        let local = LocalRound::new(Setting {
             model: &self.model,
             data,
             plans: self.plan.plans(),
             mask: &self.mask,
             standardisation: &self.standardisation,
-        };
+            dropout_seed: self.saved.assignment.round,
+        })?;
         let Saved { seed, steps, sums, parameters, assignment, .. } = &mut self.saved;
         let released = local.step(&parameters.parameters, permit, seed, *steps)?;
         if *steps + 1 < self.plan.privacy.local_steps {

@@ -1,16 +1,49 @@
 //! Local training: one step is one use of the noise mechanism.
 
-use adafed_algorithm::{Mask, MaskedStandardisation, ReleasedGradient, Standardisation};
-use adafed_algorithm::{Plans, ReleasedSum};
-use adafed_privacy::{ClippedSum, Lattice, Noise, NoiseSeed, PerExample, Permit, Released};
-use rayon::prelude::*;
+mod norms;
+mod pass;
+mod plain;
 
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use adafed_algorithm::{Mask, Plans, ReleasedGradient, ReleasedSum, Standardisation};
+use adafed_privacy::{ClippedSum, Noise, NoiseSeed, Permit, Released};
+
+pub use self::plain::PlainGradient;
+
+use self::pass::{Constants, Pass, Worker};
 use crate::Error;
 use crate::data::Dataset;
-use crate::nn::{BoundModel, MICRO_BATCH, Model};
+use crate::nn::Model;
+use crate::nn::cpu::{Engine, Workspace};
+
+impl Model {
+    /// Reads a micro-batch, and refuses what the model cannot take.
+    fn read(
+        &self,
+        data: &dyn Dataset,
+        indices: &[usize],
+        workspace: &mut Workspace,
+        targets: &mut Vec<f32>,
+    ) -> Result<(), Error> {
+        let batch = indices.len();
+        targets.resize(batch * self.target_len(), 0.0);
+        let inputs = workspace.inputs(self.engine(), batch);
+        let slots = inputs.chunks_exact_mut(self.input_len());
+        let slots = slots.zip(targets.chunks_exact_mut(self.target_len()));
+        for (&index, (input, target)) in indices.iter().zip(slots) {
+            data.read(index, input, target)?;
+        }
+        self.check_inputs(inputs, batch)?;
+        Ok(self.check_targets(targets)?)
+    }
+}
 
 /// What is fixed during a round: model, data and the public constants.
-pub struct LocalRound<'a> {
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
     /// The model's forward and backward pass.
     pub model: &'a Model,
     /// The device's examples.
@@ -21,9 +54,46 @@ pub struct LocalRound<'a> {
     pub mask: &'a Mask,
     /// Centre and scale.
     pub standardisation: &'a Standardisation,
+    /// Public seed of dropout masks; a restored run gives the same one.
+    pub dropout_seed: u64,
 }
 
-impl LocalRound<'_> {
+/// One round on one device, with the buffers that its steps share.
+pub struct LocalRound<'a> {
+    setting: Setting<'a>,
+    constants: Constants,
+    /// Where each active coordinate lies in the engine's order.
+    places: Vec<u32>,
+    workers: Mutex<Vec<Worker>>,
+}
+
+impl<'a> LocalRound<'a> {
+    /// Lays the round's constants out in the engine's order.
+    ///
+    /// # Errors
+    /// Where the plan's lattice is too coarse for so many active coordinates.
+    pub fn new(setting: Setting<'a>) -> Result<Self, Error> {
+        let Setting { model, plans, mask, standardisation, .. } = setting;
+        let engine = model.step_engine(standardisation.centres().is_some());
+        let lattice = plans.privacy.lattice(mask.active_count())?;
+        let arranged = |flat: &[f32]| engine.order.iter().map(|j| flat[*j as usize]).collect();
+        let masked = standardisation.masked(mask);
+        let gain = masked.gains().map(arranged);
+        let centre = masked.centres().map(arranged);
+        let mut inverse = vec![0; engine.order.len()];
+        engine.order.iter().zip(0..).for_each(|(flat, place)| inverse[*flat as usize] = place);
+        Ok(Self {
+            setting,
+            constants: Constants::new(engine, lattice, gain, centre),
+            places: mask.active().iter().map(|flat| inverse[*flat as usize]).collect(),
+            workers: Mutex::default(),
+        })
+    }
+
+    fn engine(&self) -> &'a Engine {
+        self.setting.model.step_engine(self.constants.centre.is_some())
+    }
+
     /// One private step at `parameters`: sample, per-example gradients, standardise,
     /// mask, clip, sum, noise.
     ///
@@ -38,35 +108,78 @@ impl LocalRound<'_> {
         seed: &NoiseSeed,
         step: u32,
     ) -> Result<Released, Error> {
-        let plan = self.plans.privacy;
-        let noise = Noise::draw(plan, permit, seed, step, self.mask.active_count())?;
-        let drawn = seed.poisson_sample(u64::from(step), plan.rate, self.data.len());
-        let sum = self.clipped_sum(parameters, &drawn)?;
-        Ok(noise.release(sum, self.mask.active())?)
+        let plan = self.setting.plans.privacy;
+        let noise = Noise::draw(plan, permit, seed, step, self.places.len())?;
+        let drawn = seed.poisson_sample(u64::from(step), plan.rate, self.setting.data.len());
+        let mut sum = self.clipped_sum(parameters, &drawn, step)?;
+        self.release(noise, &mut sum)
     }
 
-    /// Exact sum of the clipped gradients of the examples at `indices`.
+    /// Adds `noise` to a sum of this round, and empties it.
     ///
-    /// Micro-batches have a fixed size and their sums are integers, so the result does
-    /// not depend on the number of threads.
+    /// # Errors
+    /// Where the noise was drawn for another number of coordinates.
+    pub fn release(&self, noise: Noise, sum: &mut RoundSum<'_>) -> Result<Released, Error> {
+        Ok(noise.release(sum, &self.places)?)
+    }
+
+    /// Exact sum of the clipped gradients of the examples at `indices`, in the engine's
+    /// order of coordinates.
+    ///
+    /// Threads take micro-batches as they come. Micro-batches have a fixed size and their
+    /// sums are integers, so the result does not depend on the number of threads.
     ///
     /// # Errors
     /// Those of reading examples and of the model.
-    pub fn clipped_sum(&self, parameters: &[f32], indices: &[usize]) -> Result<ClippedSum, Error> {
-        let lattice = self.plans.privacy.lattice(self.mask.active_count())?;
-        let pass = Pass {
-            data: self.data,
-            model: self.model.bind(parameters)?,
-            d: parameters.len(),
-            lattice,
-            standardise: self.standardisation.masked(self.mask),
-        };
-        let empty = || Worker::new(&pass);
-        indices
-            .par_chunks(MICRO_BATCH)
-            .try_fold(empty, |mut worker, chunk| pass.add(&mut worker, chunk).map(|()| worker))
-            .map(|worker| worker.map(|w| w.sum))
-            .try_reduce(|| empty().sum, |a, b| Ok(a.merge(b)))
+    pub fn clipped_sum(
+        &self,
+        parameters: &[f32],
+        indices: &[usize],
+        step: u32,
+    ) -> Result<RoundSum<'_>, Error> {
+        let Setting { model, data, dropout_seed, .. } = self.setting;
+        let bound = model.bind(parameters)?;
+        let dropout = dropout_seed.wrapping_add(u64::from(step) << 32);
+        let (engine, constants) = (self.engine(), &self.constants);
+        let pass = Pass { engine, model: &bound, data, constants, dropout };
+        let next = AtomicUsize::new(0);
+        let parts = rayon::broadcast(|_| self.work(&pass, indices, &next));
+        let mut sums = Vec::with_capacity(parts.len());
+        for part in parts {
+            sums.push(self.held(part?));
+        }
+        let mut whole = sums.pop().unwrap_or_else(|| self.held(self.worker()));
+        sums.iter_mut().for_each(|part| whole.merge(part));
+        Ok(whole)
+    }
+
+    /// One thread's share: micro-batches until there are no more.
+    fn work(&self, pass: &Pass<'_>, indices: &[usize], next: &AtomicUsize) -> Result<Worker, Error> {
+        let mut worker = self.worker();
+        let size = pass.engine.micro_batch;
+        loop {
+            let start = next.fetch_add(size, Ordering::Relaxed);
+            if start >= indices.len() {
+                return Ok(worker);
+            }
+            let micro_batch = &indices[start..indices.len().min(start + size)];
+            if let Err(error) = pass.add(&mut worker, micro_batch) {
+                next.store(indices.len(), Ordering::Relaxed);
+                return Err(error);
+            }
+        }
+    }
+
+    fn worker(&self) -> Worker {
+        let kept = self.workers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.unwrap_or_else(|| {
+            let workspace = self.setting.model.workspace();
+            Worker::new(self.engine(), workspace, self.constants.lattice)
+        })
+    }
+
+    fn held(&self, worker: Worker) -> RoundSum<'_> {
+        RoundSum { pool: &self.workers, worker: Some(worker) }
     }
 
     /// The parameters after a plain SGD step along one release.
@@ -79,61 +192,44 @@ impl LocalRound<'_> {
         released: &Released,
         round: u64,
     ) -> Result<Vec<f32>, Error> {
+        let Setting { plans, mask, standardisation, .. } = self.setting;
         let sum = ReleasedSum::of_steps(std::slice::from_ref(released))?;
-        let scale = self.plans.release_scale(round);
-        let gradient = ReleasedGradient::restore(&sum, self.mask, self.standardisation, scale)?;
-        let rate = self.plans.algorithm.local_learning_rate;
+        let scale = plans.release_scale(round);
+        let gradient = ReleasedGradient::restore(&sum, mask, standardisation, scale)?;
+        let rate = plans.algorithm.local_learning_rate;
         let step = |(w, g): (&f32, &f64)| (f64::from(*w) - rate * g) as f32;
         Ok(parameters.iter().zip(gradient.values()).map(step).collect())
     }
 }
 
-/// One pass over a batch: what every micro-batch needs.
-struct Pass<'a> {
-    data: &'a dyn Dataset,
-    model: BoundModel<'a>,
-    d: usize,
-    lattice: Lattice,
-    standardise: MaskedStandardisation,
+/// A sum of one round; its buffers go back to the round, emptied, when it is dropped.
+pub struct RoundSum<'r> {
+    pool: &'r Mutex<Vec<Worker>>,
+    /// Exactly one, until the drop.
+    worker: Option<Worker>,
 }
 
-/// What one thread accumulates, with its reused buffers.
-struct Worker {
-    sum: ClippedSum,
-    quanta: Vec<i32>,
-    inputs: Vec<f32>,
-    labels: Vec<u32>,
-}
+const HELD: &str = "the worker leaves only in drop";
 
-impl Worker {
-    fn new(pass: &Pass<'_>) -> Self {
-        let sum = ClippedSum::new(pass.lattice, pass.d);
-        Self { sum, quanta: Vec::new(), inputs: Vec::new(), labels: Vec::new() }
+impl Deref for RoundSum<'_> {
+    type Target = ClippedSum;
+    fn deref(&self) -> &ClippedSum {
+        &self.worker.as_ref().expect(HELD).sum
     }
 }
 
-impl Pass<'_> {
-    fn add(&self, worker: &mut Worker, indices: &[usize]) -> Result<(), Error> {
-        self.read(worker, indices)?;
-        let Worker { sum, quanta, inputs, labels } = worker;
-        let mut failed = Ok(());
-        self.model.for_each_gradient(inputs, labels, &mut |_, gradient| {
-            pulp::Arch::new().dispatch(|| self.standardise.apply(gradient));
-            if let Err(e) = sum.add(PerExample::new(gradient), quanta) {
-                failed = Err(e);
-            }
-        })?;
-        Ok(failed?)
+impl DerefMut for RoundSum<'_> {
+    fn deref_mut(&mut self) -> &mut ClippedSum {
+        &mut self.worker.as_mut().expect(HELD).sum
     }
+}
 
-    fn read(&self, worker: &mut Worker, indices: &[usize]) -> Result<(), Error> {
-        let width: usize = self.data.shape().iter().product();
-        worker.inputs.resize(indices.len() * width, 0.0);
-        worker.labels.clear();
-        for (&index, input) in indices.iter().zip(worker.inputs.chunks_exact_mut(width)) {
-            worker.labels.push(self.data.read(index, input)?);
+impl Drop for RoundSum<'_> {
+    fn drop(&mut self) {
+        if let Some(mut worker) = self.worker.take() {
+            worker.sum.clear();
+            self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
         }
-        Ok(())
     }
 }
 
@@ -201,17 +297,19 @@ mod tests {
         let mask = Mask::published(d, active, Provenance::Released).unwrap();
         let scale = (0..d).map(|j| 0.5 + (j % 7) as f32).collect();
         let standardisation = Standardisation::new(d, None, Some(scale)).unwrap();
-        let round = LocalRound {
+        let round = LocalRound::new(Setting {
             model: &model,
             data: &data,
             plans: Plans { layout, privacy: &privacy, algorithm: &algorithm },
             mask: &mask,
             standardisation: &standardisation,
-        };
+            dropout_seed: 0,
+        })
+        .unwrap();
         let (parameters, indices) = (model.initial(1), (0..100).collect::<Vec<_>>());
         let sum = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| round.clipped_sum(&parameters, &indices)).unwrap().reveal()
+            pool.install(|| round.clipped_sum(&parameters, &indices, 0)).unwrap().reveal()
         };
         assert_eq!(sum(1), sum(2));
     }

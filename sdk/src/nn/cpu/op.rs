@@ -35,8 +35,15 @@ pub(crate) trait Op: Debug + Send + Sync {
     fn backward(&self, at: Backward<'_>);
 
     /// Gradient of one example's loss with respect to the parameters, one tensor after the
-    /// other in flat order; writes all of `result`. `at` is that of one example.
+    /// other, in flat order unless [`Op::order`] says otherwise; writes all of `result`. `at`
+    /// is that of one example.
     fn parameter_gradient(&self, _at: Seen<'_>, _result: &mut [f32], _scratch: &mut [f32]) {}
+
+    /// Where entry i of what [`Op::parameter_gradient`] writes belongs in the flat order of
+    /// the tensors, if not at i.
+    fn order(&self) -> Option<Vec<u32>> {
+        None
+    }
 }
 
 /// A micro-batch on its way forwards.

@@ -1,0 +1,138 @@
+//! How a per-example gradient is put together: which parts are materialised, and which
+//! are never formed.
+
+use super::build::Step;
+use crate::nn::graph::{Graph, Primitive};
+
+/// A run of coordinates that come from one node, in the order of the parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) node: usize,
+    /// First position in the order of the parts. Materialised parts come first.
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+    pub(crate) kind: PartKind,
+    /// Where the pieces of the node's gradient are added, if they do not lie side by side:
+    /// some tensors are frozen, or belong to an earlier part too.
+    pub(crate) pieces: Vec<Piece>,
+}
+
+/// A tensor of a node's gradient, and where it belongs in the order of the parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) len: usize,
+}
+
+/// How the gradient of a part comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PartKind {
+    /// Written by the operation.
+    Dense,
+    /// Gradient of one output row times the input: a linear layer applied once an example.
+    /// Its bias is the gradient itself.
+    Outer { rows: usize, cols: usize, bias: bool },
+    /// Rows of an embedding.
+    Rows { dim: usize },
+}
+
+/// A weight of fewer values is materialised: forming it costs less than two passes over
+/// factors.
+const LEAST_OUTER: usize = 64;
+
+/// Parts, values of the materialised ones, and the flat index of each position.
+pub(super) fn parts(
+    graph: &Graph,
+    steps: &[Step],
+    materialised: bool,
+) -> (Vec<Part>, usize, Vec<u32>) {
+    let mut places = Places::new(graph);
+    places.materialised = materialised;
+    let chosen: Vec<usize> =
+        (0..steps.len()).filter(|node| places.is_trained(*node)).collect();
+    let (dense, other): (Vec<usize>, Vec<usize>) =
+        chosen.into_iter().partition(|node| matches!(places.kind(*node), PartKind::Dense));
+    dense.into_iter().for_each(|node| places.add(node, steps));
+    let dense_len = places.order.len();
+    other.into_iter().for_each(|node| places.add(node, steps));
+    (places.parts, dense_len, places.order)
+}
+
+struct Places<'a> {
+    graph: &'a Graph,
+    materialised: bool,
+    /// First flat index of each trainable tensor.
+    flat: Vec<usize>,
+    /// Nodes that use each tensor.
+    users: Vec<usize>,
+    /// Where each tensor lies in the order of the parts.
+    placed: Vec<Option<usize>>,
+    parts: Vec<Part>,
+    order: Vec<u32>,
+}
+
+impl<'a> Places<'a> {
+    fn new(graph: &'a Graph) -> Self {
+        let mut next = 0;
+        let flat = graph.tensors.iter().map(|tensor| {
+            let start = next;
+            next += if tensor.trainable { tensor.len() } else { 0 };
+            start
+        });
+        let flat = flat.collect();
+        let mut users = vec![0; graph.tensors.len()];
+        graph.nodes.iter().flat_map(|node| &node.tensors).for_each(|tensor| users[*tensor] += 1);
+        let placed = vec![None; graph.tensors.len()];
+        Self { graph, materialised: false, flat, users, placed, parts: Vec::new(), order: Vec::new() }
+    }
+
+    fn is_trained(&self, node: usize) -> bool {
+        self.graph.nodes[node].tensors.iter().any(|tensor| self.graph.tensors[*tensor].trainable)
+    }
+
+    fn kind(&self, node: usize) -> PartKind {
+        let found = &self.graph.nodes[node];
+        let trained = |tensor: &usize| self.graph.tensors[*tensor].trainable;
+        let alone = found.tensors.iter().all(|t| self.users[*t] == 1 && trained(t));
+        match found.op {
+            _ if self.materialised => PartKind::Dense,
+            Primitive::Linear { inputs, outputs, bias }
+                if alone && found.shape.len() == 1 && inputs * outputs >= LEAST_OUTER =>
+            {
+                PartKind::Outer { rows: outputs, cols: inputs, bias }
+            }
+            Primitive::Embedding { dim, .. } if alone => PartKind::Rows { dim },
+            _ => PartKind::Dense,
+        }
+    }
+
+    fn add(&mut self, node: usize, steps: &[Step]) {
+        let (kind, start) = (self.kind(node), self.order.len());
+        let tensors = &self.graph.nodes[node].tensors;
+        let (mut flat, mut pieces, mut from) = (Vec::new(), Vec::new(), 0);
+        let mut whole = true;
+        for &index in tensors {
+            let tensor = &self.graph.tensors[index];
+            whole &= tensor.trainable && self.placed[index].is_none();
+            if tensor.trainable {
+                let to = *self.placed[index].get_or_insert_with(|| {
+                    let (place, first) = (start + flat.len(), self.flat[index] as u32);
+                    flat.extend(first..first + tensor.len() as u32);
+                    place
+                });
+                pieces.push(Piece { from, to, len: tensor.len() });
+            }
+            from += tensor.len();
+        }
+        match steps[node].op.order() {
+            Some(order) if whole => {
+                self.order.extend(order.iter().map(|place| flat[*place as usize]));
+            }
+            _ => self.order.extend(flat),
+        }
+        let len = self.order.len() - start;
+        let pieces = if whole { Vec::new() } else { pieces };
+        self.parts.push(Part { node, start, len, kind, pieces });
+    }
+}

@@ -1,0 +1,176 @@
+//! Weighted L2 norms of per-example gradients, bounded from above.
+//!
+//! The norm decides how far an example is clipped, so it may never come out too small:
+//! every sum of squares goes with a bound on its relative error, and what could underflow
+//! is added back.
+
+use crate::kernels::{Left, Output, Right, Start, pack, packed_len, product, vectorised};
+
+/// Values that are summed in f32 before f64 takes over, in lanes of their own.
+const BLOCK: usize = 256;
+const LANES: usize = 16;
+/// Relative error of [`squares`]: three roundings a term, BLOCK / LANES + LANES additions.
+pub(super) const SQUARES_ERROR: f64 = (3 + BLOCK / LANES + LANES) as f64 * F32_ROUNDING;
+/// Half a unit in the last place of f32, doubled to cover second-order terms.
+const F32_ROUNDING: f64 = 1.0 / (1 << 23) as f64;
+
+/// `sum (values gain)^2`, within [`SQUARES_ERROR`]; NaN or infinite where a value is, or
+/// where f32 overflows.
+///
+/// Squares below 2^-126 are lost; that is at most 2^-126 a term, and
+/// [`lost`] gives the sum of it.
+pub(super) fn squares(values: &[f32], gain: Option<&[f32]>) -> f64 {
+    let sum = vectorised!(match gain {
+        Some(gain) => {
+            let blocks = values.chunks(BLOCK).zip(gain.chunks(BLOCK));
+            blocks.map(|(values, gain)| scaled_block(values, gain)).sum::<f64>()
+        }
+        None => values.chunks(BLOCK).map(|values| block(values)).sum::<f64>(),
+    });
+    sum + lost(values.len(), 1.0)
+}
+
+/// What underflow can have taken from a sum of `terms` squares of values in units of
+/// `unit`.
+fn lost(terms: usize, unit: f64) -> f64 {
+    terms as f64 * unit * unit * f64::exp2(-120.0)
+}
+
+#[inline(always)]
+fn block(values: &[f32]) -> f64 {
+    let mut lanes = [0.0_f32; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            lanes[lane] += chunk[lane] * chunk[lane];
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane += value * value;
+    }
+    lanes.iter().map(|lane| f64::from(*lane)).sum()
+}
+
+#[inline(always)]
+fn scaled_block(values: &[f32], gain: &[f32]) -> f64 {
+    let mut scaled = [0.0_f32; BLOCK];
+    for ((scaled, value), gain) in scaled.iter_mut().zip(values).zip(gain) {
+        *scaled = value * gain;
+    }
+    block(&scaled[..values.len()])
+}
+
+/// The weighted norms of outer products `left right^T` without forming them:
+/// `sum_rc gain_rc^2 left_r^2 right_c^2 = (left^2)^T G (right^2)`, all terms positive.
+pub(super) struct OuterNorm {
+    rows: usize,
+    cols: usize,
+    /// `gain^2`, packed as the right operand `[cols, rows]`; none where the gain is 1.
+    gain: Option<Vec<f32>>,
+    largest_gain: f32,
+}
+
+impl OuterNorm {
+    /// `gain` `[rows, cols]`.
+    pub(super) fn new(rows: usize, cols: usize, gain: Option<&[f32]>) -> Self {
+        let largest_gain = gain.map_or(1.0, |gain| gain.iter().copied().fold(0.0, f32::max));
+        let gain = gain.map(|gain| {
+            let mut packed = vec![0.0; packed_len(cols, rows)];
+            pack(&mut packed, cols, rows, |col, row| gain[row * cols + col].powi(2));
+            packed
+        });
+        Self { rows, cols, gain, largest_gain }
+    }
+
+    /// Relative error of [`OuterNorm::squares`].
+    pub(super) fn error(&self) -> f64 {
+        // One rounding a term of the product, and the squares, gain and scaling.
+        (self.cols + 16) as f64 * F32_ROUNDING
+    }
+
+    /// Adds the squared norm of each example's product: `left` `[examples, rows]`, `right`
+    /// `[examples, cols]`.
+    pub(super) fn squares(
+        &self,
+        left: &[f32],
+        right: &[f32],
+        scratch: &mut Vec<f32>,
+        sums: &mut [f64],
+    ) {
+        let examples = sums.len();
+        let Some(gain) = &self.gain else {
+            let rows = left.chunks_exact(self.rows).zip(right.chunks_exact(self.cols));
+            for (sum, (left, right)) in sums.iter_mut().zip(rows) {
+                *sum += exact_squares(left) * exact_squares(right);
+            }
+            return;
+        };
+        scratch.resize(examples * (self.cols + self.rows), 0.0);
+        let (scaled, weighted) = scratch.split_at_mut(examples * self.cols);
+        let each = scaled.chunks_exact_mut(self.cols).zip(right.chunks_exact(self.cols));
+        each.for_each(|(to, from)| scaled_squares(from, to));
+        let operand = Right::packed(gain, self.cols, self.rows);
+        let scaled = Left::rows(scaled, examples, self.cols);
+        product(Output::rows(weighted, self.rows), scaled, operand, Start::Zero);
+        let rows = left.chunks_exact(self.rows).zip(right.chunks_exact(self.cols));
+        let weighted = weighted.chunks_exact(self.rows);
+        for ((sum, (left, right)), weighted) in sums.iter_mut().zip(rows).zip(weighted) {
+            let unit = f64::from(largest(right));
+            let square = weighted_squares(left, weighted) * unit * unit;
+            let unit = unit * f64::from(largest(left)) * f64::from(1.0 + self.largest_gain);
+            *sum += square + lost(self.rows * self.cols, unit);
+        }
+    }
+}
+
+/// Sum of squares in f64.
+fn exact_squares(values: &[f32]) -> f64 {
+    vectorised!({
+        let mut lanes = [0.0_f64; LANES];
+        let (chunks, rest) = values.as_chunks::<LANES>();
+        for chunk in chunks {
+            for lane in 0..LANES {
+                lanes[lane] += f64::from(chunk[lane]) * f64::from(chunk[lane]);
+            }
+        }
+        lanes.iter().sum::<f64>() + rest.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>()
+    })
+}
+
+/// `sum left^2 weights` in f64.
+fn weighted_squares(left: &[f32], weights: &[f32]) -> f64 {
+    vectorised!({
+        let mut lanes = [0.0_f64; LANES];
+        for (left, weights) in left.chunks(LANES).zip(weights.chunks(LANES)) {
+            for ((lane, left), weight) in lanes.iter_mut().zip(left).zip(weights) {
+                *lane += f64::from(*left) * f64::from(*left) * f64::from(*weight);
+            }
+        }
+        lanes.iter().sum::<f64>()
+    })
+}
+
+/// Largest absolute value; NaN if one is.
+fn largest(values: &[f32]) -> f32 {
+    vectorised!({
+        let mut lanes = [0.0_f32; LANES];
+        for chunk in values.chunks(LANES) {
+            for (lane, value) in lanes.iter_mut().zip(chunk) {
+                let value = value.abs();
+                // Written so that NaN, once there, stays.
+                *lane = if value <= *lane { *lane } else { value };
+            }
+        }
+        lanes.iter().fold(0.0, |a: f32, b| if *b <= a { a } else { *b })
+    })
+}
+
+/// Squares of the values in units of the largest one, so that none overflows.
+fn scaled_squares(values: &[f32], squares: &mut [f32]) {
+    let unit = largest(values);
+    let inverse = if unit > 0.0 { 1.0 / unit } else { unit };
+    vectorised!(for (square, value) in squares.iter_mut().zip(values) {
+        let scaled = value * inverse;
+        *square = scaled * scaled;
+    });
+}
