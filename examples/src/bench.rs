@@ -282,7 +282,7 @@ impl Bench {
             let mut sum = round.clipped_sum(&parameters, &self.indices, 0)?;
             let released = round.release(noise, &mut sum)?;
             drop(sum);
-            parameters = round.sgd(&parameters, &released, 0)?;
+            round.sgd(&mut parameters, &released, 0)?;
             Ok(spent)
         }))
     }

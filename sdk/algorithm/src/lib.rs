@@ -23,7 +23,7 @@ pub use importance::{Importance, ImportanceRule, Score};
 pub use layout::{Layout, TensorLayout};
 pub use mask::{Mask, Provenance};
 pub use optimizer::{Sgd, SgdSettings};
-pub use release::{ReleaseScale, ReleasedGradient, ReleasedSum};
+pub use release::{ReleaseScale, ReleasedGradient, ReleasedSum, descend};
 pub use retention::{Retention, Schedule, active_count};
 pub use scale::{Pooling, ScaleRule, ScaleSettings, ScaleState, groups};
 pub use standardise::{MaskedStandardisation, Standardisation};

@@ -87,6 +87,50 @@ pub struct ReleaseScale {
     pub expected_batch: f64,
 }
 
+/// Each active coordinate with its restored value, for `values` summed over `devices` that
+/// took `steps` steps each.
+fn restored<'a>(
+    values: &'a [i64],
+    devices: u32,
+    steps: u32,
+    mask: &'a Mask,
+    standardisation: &'a Standardisation,
+    scale: ReleaseScale,
+) -> Result<impl Iterator<Item = (usize, f64)> + 'a, Error> {
+    let (found, expected) = (values.len(), mask.active_count());
+    if found != expected {
+        return Err(Error::Length { what: "sum of releases", found, expected });
+    }
+    let uses = f64::from(devices) * f64::from(steps);
+    if uses == 0.0 {
+        let (value, expected) = ("0 devices or steps".to_owned(), "at least one of each");
+        return Err(Error::Setting { name: "sum of releases", value, expected });
+    }
+    Ok(mask.indices().zip(values).map(move |(j, &s)| {
+        let b_over_l = standardisation.scale(j) / scale.expected_batch;
+        let mean = s as f64 * scale.grid / uses;
+        (j, b_over_l * mean + standardisation.centre(j))
+    }))
+}
+
+/// A plain SGD step of `parameters` `[d]`, in place, along one device's own release.
+///
+/// # Errors
+/// As [`ReleasedGradient::restore`].
+pub fn descend(
+    parameters: &mut [f32],
+    released: &Released,
+    mask: &Mask,
+    standardisation: &Standardisation,
+    scale: ReleaseScale,
+    rate: f64,
+) -> Result<(), Error> {
+    for (j, g) in restored(released.values(), 1, 1, mask, standardisation, scale)? {
+        parameters[j] = (f64::from(parameters[j]) - rate * g) as f32;
+    }
+    Ok(())
+}
+
 /// A gradient estimate that left a noise mechanism, dense over all `d` coordinates
 /// (0 where frozen), with the standard deviation of its noise.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,23 +154,15 @@ impl ReleasedGradient {
         standardisation: &Standardisation,
         scale: ReleaseScale,
     ) -> Result<Self, Error> {
-        let (found, expected) = (sum.values.len(), mask.active_count());
-        if found != expected {
-            return Err(Error::Length { what: "sum of releases", found, expected });
-        }
+        let values = restored(&sum.values, sum.devices, sum.steps, mask, standardisation, scale)?;
+        let mut gradient = Self::zeros(mask.len());
         let uses = f64::from(sum.devices) * f64::from(sum.steps);
-        if uses == 0.0 {
-            let (value, expected) = ("0 devices or steps".to_owned(), "at least one of each");
-            return Err(Error::Setting { name: "sum of releases", value, expected });
-        }
-        let mut restored = Self::zeros(mask.len());
-        for (j, &s) in mask.indices().zip(&sum.values) {
+        for (j, value) in values {
             let b_over_l = standardisation.scale(j) / scale.expected_batch;
-            let mean = s as f64 * scale.grid / uses;
-            restored.values[j] = b_over_l * mean + standardisation.centre(j);
-            restored.noise_std[j] = scale.noise_std * b_over_l / uses.sqrt();
+            gradient.values[j] = value;
+            gradient.noise_std[j] = scale.noise_std * b_over_l / uses.sqrt();
         }
-        Ok(restored)
+        Ok(gradient)
     }
 
     fn zeros(d: usize) -> Self {

@@ -4,12 +4,30 @@
 //! g = C / 2^bits. Sums of integers are exact and do not depend on order or thread
 //! count, and the support of a release does not depend on the data (DESIGN G3).
 
-use pulp::Arch;
 use serde::{Deserialize, Serialize};
 
 mod parts;
 
 pub use parts::OuterPart;
+
+/// Moved into the closure of `vectorised!`, so that it can be called once only: a closure
+/// that could be called again is reached through a shim, which is not always inlined.
+struct Once;
+
+/// Runs a block compiled for the best instruction set of this processor. Only what is
+/// inlined into the block is compiled for it: its callees must be `#[inline(always)]`.
+macro_rules! vectorised {
+    ($kernel:expr) => {{
+        let once = Once;
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                let _once = once;
+                $kernel
+            },
+        )
+    }};
+}
 
 use crate::{ClipNorm, Error};
 
@@ -132,14 +150,13 @@ impl Lattice {
     /// | finite but huge entries | clipped like any other (the norm is taken in f64) |
     pub fn clip<'s>(&self, example: PerExample<'_>, scratch: &'s mut Vec<i32>) -> Clipped<'s> {
         scratch.resize(example.0.len(), 0);
-        let arch = Arch::new();
-        let norm = arch.dispatch(|| square_sum(example.0)).sqrt() / self.grid;
+        let norm = vectorised!(square_sum(example.0)).sqrt() / self.grid;
         if !norm.is_finite() {
             scratch.fill(0);
             return Clipped(scratch);
         }
         let to_steps = (self.radius / norm.max(self.radius) / self.grid) as f32;
-        let squares = arch.dispatch(|| round_to_lattice(example.0, to_steps, scratch));
+        let squares = vectorised!(round_to_lattice(example.0, to_steps, scratch));
         // Unreachable by the bound above; kept because the guarantee rests on it and
         // an exact check costs less than an argument about floating point.
         if squares > u64::from(self.steps_per_clip).pow(2) {
@@ -293,8 +310,8 @@ impl ClippedSum {
         }
         self.reserve(1);
         let Clipped(quanta) = self.lattice.clip(example, scratch);
-        Arch::new().dispatch(|| {
-            self.partial.iter_mut().zip(quanta).for_each(|(sum, &q)| *sum += q);
+        vectorised!(for (sum, &q) in self.partial.iter_mut().zip(quanta) {
+            *sum += q;
         });
         Ok(())
     }
@@ -323,7 +340,7 @@ impl ClippedSum {
             return;
         }
         let sums = &mut self.partial[start..start + values.len()];
-        Arch::new().dispatch(|| match gain {
+        vectorised!(match gain {
             Some(gain) => parts::add_scaled(sums, values, gain, factor.0),
             None => parts::add(sums, values, factor.0),
         });
@@ -334,7 +351,7 @@ impl ClippedSum {
     pub fn add_outer(&mut self, start: usize, part: &OuterPart<'_>, scratch: &mut Vec<f32>) {
         let sums = &mut self.partial[start..start + part.rows * part.cols];
         part.lay_out(scratch);
-        Arch::new().dispatch(|| parts::add_outer(sums, part, scratch));
+        vectorised!(parts::add_outer(sums, part, scratch));
     }
 
     fn fold(&mut self) {
@@ -356,9 +373,8 @@ impl ClippedSum {
             self.fold();
         }
         self.room -= Self::capacity(&other.lattice) - other.room;
-        Arch::new().dispatch(|| {
-            let partial = self.partial.iter_mut().zip(&other.partial);
-            partial.for_each(|(sum, q)| *sum += q);
+        vectorised!(for (sum, q) in self.partial.iter_mut().zip(&other.partial) {
+            *sum += q;
         });
         self.total.iter_mut().zip(&other.total).for_each(|(a, b)| *a += b);
         other.clear();

@@ -32,23 +32,23 @@ pub enum Error {
     /// Caller: a setting of one layer has a value that means nothing.
     #[error("layer {layer} ({layer_type}): {setting} is {value}, expected {expected}")]
     Setting {
-        /// Position of the layer.
-        layer: usize,
+        /// Name of the layer: its position, such as `3_0`.
+        layer: String,
         /// Type of the layer.
         layer_type: &'static str,
         /// The setting.
         setting: &'static str,
         /// Its value.
-        value: usize,
+        value: String,
         /// What it may be.
         expected: &'static str,
     },
     /// Caller: a layer does not fit what comes out of the one before it.
     #[error("layer {layer} ({layer_type}) is given shape {found:?}, expected {expected}")]
     Shape {
-        /// Position of the layer; the number of layers where it is the loss.
-        layer: usize,
-        /// Type of the layer.
+        /// Name of the layer: its position, such as `3_0`.
+        layer: String,
+        /// Type of the layer, or of the loss.
         layer_type: &'static str,
         /// Shape of one example that reaches the layer.
         found: Vec<usize>,
@@ -62,16 +62,16 @@ pub enum Error {
         shape: Vec<usize>,
     },
     /// Caller: nothing to train.
-    #[error("the model has no parameters; add a linear or conv2d layer")]
+    #[error("the model has nothing to train; add a linear layer, or let one be trainable")]
     NoParameters,
     /// Caller: a model too large to address.
     #[error(
         "layer {layer} ({layer_type}) needs more than {limit} values for its parameters or for \
-         one example; use a smaller layer"
+         one example, or the model has too many layers; use a smaller one"
     )]
     TooLarge {
-        /// Position of the layer.
-        layer: usize,
+        /// Name of the layer: its position, such as `3_0`.
+        layer: String,
         /// Type of the layer.
         layer_type: &'static str,
         /// Most values allowed.
@@ -122,7 +122,7 @@ pub enum Error {
          expected a whole number from 0 to {}", .rows.saturating_sub(1)
     )]
     Token {
-        /// Position of the layer.
+        /// Name of the layer: its position.
         layer: String,
         /// Index of the example.
         example: usize,
@@ -154,12 +154,17 @@ pub enum Error {
         /// Its loss.
         loss: f32,
     },
-    /// Bug: the tensor library refused an operation that the shape check allowed.
-    #[error("internal error, please report it: the tensor library said: {reason}")]
-    Tensor {
-        /// What candle said.
+    /// Environment or caller: a file of parameters that cannot be used.
+    #[error("{file}: {reason}")]
+    Weights {
+        /// The file.
+        file: String,
+        /// What is wrong with it, and what to do.
         reason: String,
     },
+    /// Environment: a device that cannot be used, or that failed.
+    #[error(transparent)]
+    Device(#[from] super::device::Error),
 }
 
 impl Error {
@@ -182,7 +187,8 @@ impl Error {
             Self::Token { .. } => "nn.token",
             Self::NotFiniteParameter { .. } => "nn.not_finite_parameter",
             Self::NotFiniteLoss { .. } => "nn.not_finite_loss",
-            Self::Tensor { .. } => "nn.tensor",
+            Self::Weights { .. } => "nn.weights",
+            Self::Device(_) => "nn.device",
         }
     }
 

@@ -10,24 +10,34 @@
 //! that are kept. Behind the features `cuda` and `metal` the same graph runs on candle's
 //! tensor operations.
 
+mod builder;
 pub(crate) mod cpu;
+pub mod device;
 mod error;
 mod evaluate;
+#[cfg(feature = "candle")]
+mod generic;
 mod gradient;
 pub(crate) mod graph;
+mod layers;
 mod model;
-mod shape;
+mod presets;
 mod spec;
-mod stub;
-mod weights;
 #[cfg(test)]
 mod tests;
+mod weights;
 
+pub use builder::{Architecture, ModelBuilder, Value};
 pub use error::Error;
+pub use layers::{
+    Conv1d, Conv2d, Embedding, GroupNorm, Gru, Layer, LayerNorm, Linear, Lora, Lstm, RmsNorm,
+    SelfAttention,
+};
 pub use model::{BoundModel, Model};
-pub use spec::{LAYER_TYPES, LayerSpec, Loss, ModelSpec};
-pub use stub::Architecture;
-pub use weights::{read_safetensors, write_safetensors};
+pub use spec::{LAYER_TYPES, LayerSpec, Loss, ModelSpec, Window};
+pub use weights::{
+    encode_safetensors, parse_safetensors, read_safetensors, write_safetensors,
+};
 
 #[cfg(test)]
 pub(crate) use tests::test_values;

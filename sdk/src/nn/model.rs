@@ -226,8 +226,8 @@ impl Model {
         if found != expected {
             return Err(Error::Parameters { found, expected });
         }
-        // A sum is finite only if every term is; it overflows only far beyond any use.
-        if parameters.iter().map(|value| f64::from(*value)).sum::<f64>().is_finite() {
+        // Without a way out of the loop it becomes vector code.
+        if parameters.iter().fold(true, |finite, value| finite & value.is_finite()) {
             return Ok(());
         }
         let index = parameters.iter().position(|value| !value.is_finite()).unwrap_or(0);

@@ -144,8 +144,7 @@ impl Job {
         let Saved { seed, steps, sums, parameters, assignment, .. } = &mut self.saved;
         let released = local.step(&parameters.parameters, permit, seed, *steps)?;
         if *steps + 1 < self.plan.privacy.local_steps {
-            parameters.parameters =
-                local.sgd(&parameters.parameters, &released, assignment.round)?;
+            local.sgd(&mut parameters.parameters, &released, assignment.round)?;
         }
         add_release(sums, &released);
         *steps += 1;

@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use adafed_algorithm::{Mask, Plans, ReleasedGradient, ReleasedSum, Standardisation};
+use adafed_algorithm::{Mask, Plans, Standardisation, descend};
 use adafed_privacy::{ClippedSum, Noise, NoiseSeed, Permit, Released};
 
 pub use self::plain::PlainGradient;
@@ -182,23 +182,19 @@ impl<'a> LocalRound<'a> {
         RoundSum { pool: &self.workers, worker: Some(worker) }
     }
 
-    /// The parameters after a plain SGD step along one release.
+    /// A plain SGD step of the parameters, in place, along one release.
     ///
     /// # Errors
-    /// Those of [`ReleasedGradient::restore`].
+    /// Where the release has not one value an active coordinate.
     pub fn sgd(
         &self,
-        parameters: &[f32],
+        parameters: &mut [f32],
         released: &Released,
         round: u64,
-    ) -> Result<Vec<f32>, Error> {
+    ) -> Result<(), Error> {
         let Setting { plans, mask, standardisation, .. } = self.setting;
-        let sum = ReleasedSum::of_steps(std::slice::from_ref(released))?;
-        let scale = plans.release_scale(round);
-        let gradient = ReleasedGradient::restore(&sum, mask, standardisation, scale)?;
-        let rate = plans.algorithm.local_learning_rate;
-        let step = |(w, g): (&f32, &f64)| (f64::from(*w) - rate * g) as f32;
-        Ok(parameters.iter().zip(gradient.values()).map(step).collect())
+        let (scale, rate) = (plans.release_scale(round), plans.algorithm.local_learning_rate);
+        Ok(descend(parameters, released, mask, standardisation, scale, rate)?)
     }
 }
 

@@ -82,28 +82,39 @@ pub(super) fn add_outer(sums: &mut [i32], part: &OuterPart<'_>, laid_out: &[f32]
         let cols = COLS.min(part.cols - first);
         for (row, left) in left.chunks_exact(examples).enumerate() {
             let place = row * part.cols + first;
-            let mut gains = [1.0; COLS];
-            if let Some(gain) = part.gain {
-                gains[..cols].copy_from_slice(&gain[place..place + cols]);
+            let sums = &mut sums[place..place + cols];
+            let gain = part.gain.map(|gain| &gain[place..place + cols]);
+            if let Ok(sums) = <&mut [i32; COLS]>::try_from(&mut *sums) {
+                // Lengths known to the compiler are moved without a call.
+                let gains = gain.map_or(&[1.0; COLS], |gain| {
+                    gain.first_chunk().expect("a gain for each column")
+                });
+                add_block(left, right, gains, sums);
+                continue;
             }
-            let block = block_sum(left, right, &gains);
-            let sums = sums[place..place + cols].iter_mut().zip(block);
-            sums.for_each(|(sum, value)| *sum = sum.wrapping_add(value));
+            let (mut gains, mut block) = ([1.0; COLS], [0; COLS]);
+            gain.iter().for_each(|gain| gains[..cols].copy_from_slice(gain));
+            add_block(left, right, &gains, &mut block);
+            for (sum, value) in sums.iter_mut().zip(block) {
+                *sum = sum.wrapping_add(value);
+            }
         }
     }
 }
 
-/// Sum over examples of the rounded products of one row and [`COLS`] columns.
+/// Adds the rounded products of one row and [`COLS`] columns, over all examples.
 #[inline(always)]
-fn block_sum(left: &[f32], right: &[f32], gains: &[f32; COLS]) -> [i32; COLS] {
-    let mut sums = [0_i32; COLS];
+fn add_block(left: &[f32], right: &[f32], gains: &[f32; COLS], sums: &mut [i32; COLS]) {
+    let mut block = [0_i32; COLS];
     for (&left, right) in left.iter().zip(right.as_chunks::<COLS>().0) {
         for lane in 0..COLS {
             let value = rounded(right[lane] * gains[lane] * left);
-            sums[lane] = sums[lane].wrapping_add(value);
+            block[lane] = block[lane].wrapping_add(value);
         }
     }
     // Every term holds the bits of MAGIC: taken off once, modulo 2^32.
     let magic = (MAGIC.to_bits() as i32).wrapping_mul(left.len() as i32);
-    sums.map(|sum| sum.wrapping_sub(magic))
+    for (sum, value) in sums.iter_mut().zip(block) {
+        *sum = sum.wrapping_add(value).wrapping_sub(magic);
+    }
 }
