@@ -98,7 +98,12 @@ impl Case {
 
     /// Compares vectors relative to the largest expected entry.
     pub fn vectors(&mut self, what: &str, found: &[f64], expected: &[f64]) {
-        let largest = expected.iter().fold(1e-300_f64, |m, x| m.max(x.abs()));
+        self.vectors_above(what, found, expected, 1e-300);
+    }
+
+    /// As [`Case::vectors`], relative to `least` where all expected entries are smaller.
+    pub fn vectors_above(&mut self, what: &str, found: &[f64], expected: &[f64], least: f64) {
+        let largest = expected.iter().fold(least, |m, x| m.max(x.abs()));
         if found.len() != expected.len() {
             let lengths = (found.len(), expected.len());
             return self.error(f64::INFINITY, || format!("{what}: lengths {lengths:?}"));

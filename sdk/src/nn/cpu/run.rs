@@ -61,21 +61,40 @@ impl Workspace {
             values: engine.lens.iter().map(|len| zeros(*len)).collect(),
             gradients: wanted.map(|(len, wanted)| zeros(len * usize::from(*wanted))).collect(),
             saved: engine.steps.iter().map(|step| zeros(step.op.saved_len())).collect(),
-            scratch: vec![0.0; scratch.unwrap_or(0)],
+            scratch: vec![0.0; scratch.unwrap_or(0).max(engine.lens[0])],
             added: added.map(zeros),
             pieces: vec![0.0; piece.max().unwrap_or(0)],
             batch: 0,
         }
     }
 
-    /// Where a micro-batch of `batch` inputs is written before [`Workspace::forward`].
+    /// Where a micro-batch of `batch` inputs is written, row-major, before [`Workspace::forward`].
     pub(crate) fn inputs(&mut self, engine: &Engine, batch: usize) -> &mut [f32] {
         self.batch = batch;
         &mut self.values[0][..batch * engine.lens[0]]
     }
 
+    /// Turns images, which are written channels first, to channels last.
+    fn turn_inputs(&mut self, engine: &Engine) {
+        let [channels, height, width] = engine.graph.input[..] else { return };
+        let pixels = height * width;
+        if channels == 1 || pixels == 1 {
+            return;
+        }
+        let images = self.values[0].chunks_exact_mut(channels * pixels);
+        let turned = &mut self.scratch[..channels * pixels];
+        for image in images.take(self.batch) {
+            turned.copy_from_slice(image);
+            for (channel, plane) in turned.chunks_exact(pixels).enumerate() {
+                let places = image[channel..].iter_mut().step_by(channels);
+                places.zip(plane).for_each(|(to, from)| *to = *from);
+            }
+        }
+    }
+
     /// Runs all nodes. `streams`: what dropout is drawn from, empty outside of training.
     pub(crate) fn forward(&mut self, engine: &Engine, packed: &Packed, streams: &[u64]) {
+        self.turn_inputs(engine);
         let batch = self.batch;
         for (index, (step, weights)) in engine.steps.iter().zip(&packed.nodes).enumerate() {
             let (before, after) = self.values.split_at_mut(index + 1);
