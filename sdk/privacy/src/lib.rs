@@ -21,7 +21,7 @@ pub use lattice::{
     ClipFactor, Clipped, ClippedSum, Lattice, NormBound, OuterPart, PerExample, ResolutionBits,
 };
 pub use ledger::{Ledger, LedgerStore, Permit, Record};
-pub use noise::NoiseSeed;
+pub use noise::{MOST_COORDINATES, NoiseSeed};
 pub use params::{ClipNorm, Delta, Epsilon, NoiseMultiplier, SamplingRate};
 pub use plan::{PrivacyPhase, PrivacyPlan, TrustModel};
 pub use policy::Policy;

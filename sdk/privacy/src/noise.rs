@@ -1,14 +1,40 @@
 //! Randomness for privacy: a ChaCha20 stream seeded by the operating system, with no
 //! fallback, and integer Gaussian noise drawn from it.
 
+mod density;
+mod shortfall;
+#[cfg(test)]
+mod statistics;
+mod ziggurat;
+
 use rand::RngCore;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
-use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, SamplingRate};
+pub(crate) use shortfall::Shortfall;
+use ziggurat::Ziggurat;
+
+/// Most coordinates of one release: what accounts charge for the sampler rests on it.
+pub const MOST_COORDINATES: usize = 1 << 28;
+
+/// Largest standard deviation of noise, in grid steps: a noise multiplier of 16,384 at
+/// the finest resolution.
+const LARGEST_STD: f64 = 17_179_869_184.0;
+
+/// Noise never exceeds this many standard deviations: ideal noise does with probability
+/// 1.2e-299, which is charged.
+const REACH: f64 = 37.0;
+
+/// Coordinates that share one region of a random stream. Part of the law that seed and
+/// step give these values, whatever the number of threads.
+const BLOCK: usize = 4096;
+
+/// Words of a stream between the beginnings of two blocks.
+const REGION_WORDS: u128 = 1 << 40;
 
 /// Seed of all secret randomness of one round: which examples take part, and the noise.
 ///
@@ -69,12 +95,72 @@ impl NoiseSeed {
     /// `count` draws of round(N(0, std_steps^2)), for local step `step`.
     ///
     /// Adding it to an integer sum x gives round(x + N(0, std_steps^2)), which is
-    /// post-processing of the Gaussian mechanism.
-    pub(crate) fn gaussian(&self, step: u64, std_steps: f64, count: usize) -> Vec<i64> {
-        let mut rng = self.stream(step, Purpose::Noise);
-        let normal = |rng: &mut ChaCha20Rng| -> f64 { StandardNormal.sample(rng) };
-        (0..count).map(|_| (normal(&mut rng) * std_steps).round_ties_even() as i64).collect()
+    /// post-processing of the Gaussian mechanism. The values do not depend on the number
+    /// of threads.
+    ///
+    /// # Guarantee
+    /// The law is the stated one up to what [`Shortfall`] charges.
+    ///
+    /// # Edge cases
+    /// | input | answer |
+    /// | --- | --- |
+    /// | deviation 0, or so small that REACH of it is within half a step | zeros |
+    /// | deviation above 2^34, negative or not a number | [`Error::Parameter`] |
+    /// | more than [`MOST_COORDINATES`] | [`Error::Parameter`] |
+    ///
+    /// # Errors
+    /// As listed.
+    pub(crate) fn gaussian(
+        &self,
+        step: u64,
+        std_steps: f64,
+        count: usize,
+    ) -> Result<Vec<i64>, Error> {
+        check(std_steps, count)?;
+        let mut values = vec![0; count];
+        if std_steps * REACH <= 0.5 {
+            return Ok(values);
+        }
+        let ziggurat = Ziggurat::new(std_steps);
+        let fill = |(block, out): (usize, &mut [i64])| self.fill(step, block, &ziggurat, out);
+        if count <= BLOCK {
+            fill((0, &mut values));
+        } else {
+            values.par_chunks_mut(BLOCK).enumerate().for_each(fill);
+        }
+        Ok(values)
     }
+
+    /// Fills one block of at most BLOCK coordinates.
+    ///
+    /// No two blocks share a random word: streams differ in (step, purpose), and within
+    /// one, block b has the words from b * 2^40 on. There are at most 2^28 / BLOCK = 2^16
+    /// blocks, of the 2^68 words of a stream, and none comes near the end of its region:
+    /// each coordinate had 2^28 words, where one more attempt, of at most 32 words, is
+    /// needed with probability below 1/8 each time.
+    fn fill(&self, step: u64, block: usize, ziggurat: &Ziggurat, out: &mut [i64]) {
+        let mut rng = self.stream(step, Purpose::Noise);
+        rng.set_word_pos(block as u128 * REGION_WORDS);
+        // Draws read 8 bytes at a time, which may reach beyond their own.
+        let mut random = [0; 8 * BLOCK + 8];
+        let random = &mut random[..ziggurat.bytes() * out.len() + 8];
+        rng.fill_bytes(random);
+        ziggurat.fill(random, &mut rng, out);
+        // Best effort without unsafe code; the optimiser may not drop the store.
+        random.fill(0);
+        std::hint::black_box(random);
+    }
+}
+
+fn check(std_steps: f64, count: usize) -> Result<(), Error> {
+    let refuse = |name, value, expected| Err(Error::Parameter { name, value, expected });
+    if !(0.0..=LARGEST_STD).contains(&std_steps) {
+        return refuse("standard deviation of noise in grid steps", std_steps, "0 to 2^34");
+    }
+    if count > MOST_COORDINATES {
+        return refuse("coordinates of a release", count as f64, "at most 2^28");
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy)]
@@ -129,7 +215,49 @@ mod tests {
     #[test]
     fn steps_and_purposes_use_independent_streams() {
         let seed = NoiseSeed::predictable(4);
-        assert_ne!(seed.gaussian(0, 1e6, 4), seed.gaussian(1, 1e6, 4));
-        assert_eq!(seed.gaussian(5, 1e6, 4), seed.gaussian(5, 1e6, 4));
+        let draw = |step| seed.gaussian(step, 1e6, 4).unwrap();
+        assert_ne!(draw(0), draw(1));
+        assert_eq!(draw(5), draw(5));
+    }
+
+    #[test]
+    fn edge_cases_of_noise_are_those_of_the_documentation() {
+        let seed = NoiseSeed::predictable(5);
+        for std in [0.0, 1e-300, 0.0135] {
+            assert_eq!(seed.gaussian(0, std, 3).unwrap(), [0; 3]);
+        }
+        for std in [-1.0, f64::NAN, f64::INFINITY, LARGEST_STD * 1.01] {
+            assert!(seed.gaussian(0, std, 3).is_err());
+        }
+        assert!(seed.gaussian(0, 0.0, MOST_COORDINATES + 1).is_err());
+        assert!(seed.gaussian(0, 1.0, 0).unwrap().is_empty());
+        let large = seed.gaussian(0, LARGEST_STD, 9).unwrap();
+        assert!(large.iter().any(|v| v.unsigned_abs() > 1 << 33), "{large:?}");
+    }
+
+    #[test]
+    fn noise_does_not_depend_on_the_number_of_threads() {
+        let seed = NoiseSeed::predictable(6);
+        let draw = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| seed.gaussian(3, 262_144.0, 50_001).unwrap())
+        };
+        let one = draw(1);
+        assert!(one == draw(2) && one == draw(4));
+        // Nor on how many coordinates follow.
+        assert_eq!(one[..5_000], seed.gaussian(3, 262_144.0, 5_000).unwrap());
+    }
+
+    #[test]
+    fn blocks_do_not_share_random_words() {
+        let seed = NoiseSeed::predictable(7);
+        let words = |position: u128| {
+            let mut rng = seed.stream(1, Purpose::Noise);
+            rng.set_word_pos(position);
+            [(); 64].map(|()| rng.next_u64())
+        };
+        assert_ne!(words(0), words(REGION_WORDS));
+        let noise = seed.gaussian(1, 1e6, 2 * BLOCK).unwrap();
+        assert_ne!(noise[..BLOCK], noise[BLOCK..]);
     }
 }

@@ -5,6 +5,10 @@
 //! distributions ([`pld`]) are tight, for compositions fixed beforehand. Both give upper
 //! bounds, so the smaller one is reported. [`calibration`] turns them around.
 //!
+//! [`RdpAccountant`] and [`pld`] account for ideal Gaussian noise. The functions of this
+//! module, which devices, servers and calibration ask, also charge what the sampler falls
+//! short of it: some 1e-8 sqrt(steps) of epsilon, and a millionth of delta.
+//!
 //! Queries take `&Composition` and change nothing.
 
 pub mod calibration;
@@ -17,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use calibration::{CalibrateBy, PhaseShape, most_steps, noise_multiplier};
 pub use rdp::RdpAccountant;
 
+use crate::noise::Shortfall;
 use crate::{Composition, Delta, Epsilon};
 
 /// Which accountant a bound comes from.
@@ -61,6 +66,7 @@ pub struct EpsilonBound {
 /// | nothing composed, only rate 0, or delta 1 | 0 |
 /// | noise multiplier 0 at a rate above 0 | +infinity |
 /// | delta 0, anything composed | +infinity |
+/// | above an epsilon of 580, for deltas down to 1e-12 | +infinity: the sampler's tail is not that good |
 #[must_use]
 pub fn epsilon(composition: &Composition, delta: Delta) -> EpsilonBound {
     let (rdp, pld) = (rdp_epsilon(composition, delta), pld_epsilon(composition, delta));
@@ -74,22 +80,40 @@ pub fn epsilon(composition: &Composition, delta: Delta) -> EpsilonBound {
 /// Delta at `epsilon`: the smaller of both bounds, with the guarantee of [`epsilon`].
 #[must_use]
 pub fn delta(composition: &Composition, epsilon: Epsilon) -> f64 {
-    rdp(composition).delta(epsilon).min(pld::delta(composition, epsilon))
+    let rdp = rdp(composition);
+    let ideal = |epsilon: Epsilon| rdp.delta(epsilon).min(pld::delta(composition, epsilon));
+    let at = |epsilon| Epsilon::new(epsilon).map_or(1.0, ideal);
+    match Shortfall::of(composition) {
+        Some(shortfall) => shortfall.delta(epsilon.value(), at),
+        None => ideal(epsilon),
+    }
 }
 
 /// Epsilon by Renyi divergences at the default orders, valid also under adaptivity.
 ///
 /// # Guarantee
-/// See [`RdpAccountant`], also for the edge cases.
+/// See [`RdpAccountant`], also for the edge cases; and the sampler is charged.
 #[must_use]
 pub fn rdp_epsilon(composition: &Composition, delta: Delta) -> f64 {
-    rdp(composition).epsilon(delta)
+    let rdp = rdp(composition);
+    charged(composition, delta, |delta| rdp.epsilon(delta))
 }
 
-/// Epsilon by privacy loss distributions; see [`pld::epsilon`].
+/// Epsilon by privacy loss distributions; see [`pld::epsilon`]. The sampler is charged.
 #[must_use]
 pub fn pld_epsilon(composition: &Composition, delta: Delta) -> f64 {
-    pld::epsilon(composition, delta)
+    charged(composition, delta, |delta| pld::epsilon(composition, delta))
+}
+
+/// What `ideal`, an account of ideal noise, gives for noise of this crate's sampler.
+fn charged(composition: &Composition, delta: Delta, ideal: impl Fn(Delta) -> f64) -> f64 {
+    match Shortfall::of(composition) {
+        Some(shortfall) if delta.value() < 1.0 => {
+            let less = Delta::new(shortfall.ideal_delta(delta.value()));
+            shortfall.epsilon(less.map_or(f64::INFINITY, ideal), delta.value())
+        }
+        _ => ideal(delta),
+    }
 }
 
 fn rdp(composition: &Composition) -> RdpAccountant {
