@@ -18,8 +18,8 @@ use adafed::privacy::{
 use adafed::profile;
 use adafed::train::{LocalRound, PlainGradient, Setting};
 use clap::{Parser, ValueEnum};
-use rand_chacha::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -265,9 +265,7 @@ impl Bench {
 
     /// Gives the time that the noise took.
     #[expect(clippy::type_complexity, reason = "one step, as `measure` calls it")]
-    fn private_step(
-        &self,
-    ) -> Result<Box<dyn FnMut() -> Result<Duration, Failure> + '_>, Failure> {
+    fn private_step(&self) -> Result<Box<dyn FnMut() -> Result<Duration, Failure> + '_>, Failure> {
         let Self { model, data, layout, privacy, algorithm, mask, standardisation, .. } = self;
         let plans = Plans { layout, privacy, algorithm };
         let setting = Setting { model, data, plans, mask, standardisation, dropout_seed: 1 };

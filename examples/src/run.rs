@@ -140,7 +140,8 @@ impl Run {
     /// Accuracy on the public test set, in percent.
     fn accuracy(&self, parameters: &[f32]) -> Result<f64, Error> {
         let (inputs, targets) = (self.test.inputs(), self.test.targets());
-        let share = self.model.accuracy(parameters, inputs, targets).map_err(adafed::Error::from)?;
+        let share =
+            self.model.accuracy(parameters, inputs, targets).map_err(adafed::Error::from)?;
         Ok(share * 100.0)
     }
 

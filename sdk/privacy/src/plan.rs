@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::lattice::{Lattice, ResolutionBits};
+use crate::noise::LARGEST_STD;
 use crate::{
     Adjacency, ClipNorm, Composition, Delta, Error, Event, NoiseMultiplier, SamplingRate,
     accounting,
@@ -80,6 +81,12 @@ impl PrivacyPlan {
         let least = self.least_noise_multiplier().value();
         if least <= 0.0 {
             return parameter("noise multiplier", least, "a number > 0: no release without noise");
+        }
+        // Refused here as well as where noise is drawn, so that no charge is spent on it.
+        let std_steps = self.noise_std_steps(0).max(self.noise_std_steps(self.rounds() - 1));
+        if std_steps > LARGEST_STD {
+            let expected = "at most 2^34 grid steps: a smaller noise multiplier or resolution";
+            return parameter("standard deviation of noise in grid steps", std_steps, expected);
         }
         Ok(())
     }

@@ -267,7 +267,10 @@ mod tests {
         assert_eq!(target, [1.0]);
         assert_eq!(input, [2., 3.]);
         assert_eq!(data.read(3, &mut input, &mut target), Err(Error::Index { index: 3, len: 3 }));
-        assert_eq!(data.read(0, &mut [0.0], &mut target), Err(Error::Buffer { found: 1, expected: 2 }));
+        assert_eq!(
+            data.read(0, &mut [0.0], &mut target),
+            Err(Error::Buffer { found: 1, expected: 2 })
+        );
     }
 
     #[test]

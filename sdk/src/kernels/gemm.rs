@@ -12,11 +12,11 @@ use std::cell::RefCell;
 
 use crate::profile;
 
-use super::simd::{Portable, SimdLevel, Vector};
-#[cfg(target_arch = "x86_64")]
-use super::simd::{Avx2, Avx512};
 #[cfg(target_arch = "aarch64")]
 use super::simd::Neon;
+#[cfg(target_arch = "x86_64")]
+use super::simd::{Avx2, Avx512};
+use super::simd::{Portable, SimdLevel, Vector};
 
 /// Columns of a packed panel; a multiple of two vectors of every level.
 pub(crate) const PANEL: usize = 32;
@@ -403,7 +403,12 @@ pub(crate) fn multiply_into(
     let output = Output::rows(output, row_step);
     let (terms, cols) = (right.rows, right.cols);
     if right.col_step == 1 {
-        return product(output, left, Right::rows(right.values, terms, cols, right.row_step), start);
+        return product(
+            output,
+            left,
+            Right::rows(right.values, terms, cols, right.row_step),
+            start,
+        );
     }
     PACKED.with_borrow_mut(|packed| {
         let len = packed_len(terms, cols);

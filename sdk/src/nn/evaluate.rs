@@ -42,9 +42,8 @@ impl Model {
         let outputs = self.predict(parameters, inputs, batch)?;
         let (graph, rows) = (self.graph(), outputs.chunks_exact(self.output_len()));
         let examples = rows.zip(targets.chunks_exact(self.target_len()));
-        let losses: Vec<f32> = examples
-            .map(|(output, target)| loss::value(graph.loss, output, target))
-            .collect();
+        let losses: Vec<f32> =
+            examples.map(|(output, target)| loss::value(graph.loss, output, target)).collect();
         match losses.iter().position(|loss| !loss.is_finite()) {
             Some(example) => Err(Error::NotFiniteLoss { example, loss: losses[example] }),
             None => Ok(losses),

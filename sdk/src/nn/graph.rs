@@ -158,8 +158,8 @@ impl Graph {
     /// Flat order of the parameters that training changes, or of the frozen ones.
     pub(crate) fn layout(&self, trainable: bool) -> Layout {
         let chosen = self.tensors.iter().filter(|tensor| tensor.trainable == trainable);
-        let named =
-            chosen.map(|tensor| TensorLayout { name: tensor.name.clone(), shape: tensor.shape.clone() });
+        let named = chosen
+            .map(|tensor| TensorLayout { name: tensor.name.clone(), shape: tensor.shape.clone() });
         Layout { tensors: named.collect() }
     }
 }

@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Error;
 use super::builder::{ModelBuilder, Value};
 use super::graph::{Convolution, Initial, Primitive};
-use super::Error;
 
 /// What can be applied to a value of a model under construction.
 pub trait Layer {

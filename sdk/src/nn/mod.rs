@@ -16,7 +16,7 @@ pub mod device;
 mod error;
 mod evaluate;
 #[cfg(feature = "candle")]
-mod generic;
+pub(crate) mod generic;
 mod gradient;
 pub(crate) mod graph;
 mod layers;
@@ -35,9 +35,7 @@ pub use layers::{
 };
 pub use model::{BoundModel, Model};
 pub use spec::{LAYER_TYPES, LayerSpec, Loss, ModelSpec, Window};
-pub use weights::{
-    encode_safetensors, parse_safetensors, read_safetensors, write_safetensors,
-};
+pub use weights::{encode_safetensors, parse_safetensors, read_safetensors, write_safetensors};
 
 #[cfg(test)]
-pub(crate) use tests::test_values;
+pub(crate) use tests::{test_batch, test_values};

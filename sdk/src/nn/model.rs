@@ -8,6 +8,9 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::cpu::{Engine, Packed, Workspace};
+use super::device::Device;
+#[cfg(feature = "candle")]
+use super::generic::GenericModel;
 use super::graph::{Graph, Initial};
 use super::weights::{read_safetensors, write_safetensors};
 use super::{Architecture, Error, ModelSpec};
@@ -21,6 +24,9 @@ use super::{Architecture, Error, ModelSpec};
 pub struct Model {
     pub(super) plan: Arc<Plan>,
     frozen: Arc<Vec<f32>>,
+    /// Where training runs if not on AdaFed's own kernels.
+    #[cfg(feature = "candle")]
+    tensors: Option<Arc<GenericModel>>,
 }
 
 /// What follows from the architecture alone, and buffers that are kept between calls.
@@ -69,9 +75,52 @@ impl Model {
             packed: Mutex::default(),
             workspaces: Mutex::default(),
         };
-        let model = Self { plan: Arc::new(plan), frozen: Arc::default() };
+        let model = Self {
+            plan: Arc::new(plan),
+            frozen: Arc::default(),
+            #[cfg(feature = "candle")]
+            tensors: None,
+        };
         let frozen = model.initial_tensors(0, false);
         Ok(Self { frozen: Arc::new(frozen), ..model })
+    }
+
+    /// The model with its training on `device`: a GPU through candle, or the CPU through
+    /// AdaFed's own kernels. The clip, the sum and the noise stay on the CPU, the same code
+    /// for every device.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where this build or this machine has no such device.
+    #[cfg_attr(not(feature = "candle"), expect(unused_mut, reason = "only the CPU is there"))]
+    pub fn on(mut self, device: Device) -> Result<Self, Error> {
+        device.check()?;
+        #[cfg(feature = "candle")]
+        {
+            let tensors = || GenericModel::new(self.graph(), device).map(Arc::new);
+            self.tensors = if device == Device::Cpu { None } else { Some(tensors()?) };
+        }
+        Ok(self)
+    }
+
+    /// The model with its training on tensor operations on the CPU: the same code as on a
+    /// GPU, for tests.
+    #[cfg(all(test, feature = "candle"))]
+    pub(crate) fn on_tensors(mut self) -> Result<Self, Error> {
+        self.tensors = Some(Arc::new(GenericModel::new(self.graph(), Device::Cpu)?));
+        Ok(self)
+    }
+
+    /// Whether training runs on AdaFed's own kernels.
+    pub(crate) fn is_on_kernels(&self) -> bool {
+        #[cfg(feature = "candle")]
+        return self.tensors.is_none();
+        #[cfg(not(feature = "candle"))]
+        true
+    }
+
+    #[cfg(feature = "candle")]
+    pub(crate) fn tensors(&self) -> Option<&GenericModel> {
+        self.tensors.as_deref()
     }
 
     pub(super) fn graph(&self) -> &Graph {

@@ -1,8 +1,6 @@
 //! Models that are ready to use, and that the benchmarks time.
 
-use super::layers::{
-    Embedding, LayerNorm, Linear, Lora, SelfAttention,
-};
+use super::layers::{Embedding, LayerNorm, Linear, Lora, SelfAttention};
 use super::{LayerSpec, Loss, ModelSpec};
 
 impl ModelSpec {
@@ -152,11 +150,7 @@ impl Block {
         let embedding = Embedding::new(vocabulary, self.dim).trainable(self.base);
         let mut layers = vec![LayerSpec::Embedding(embedding)];
         layers.extend((0..blocks).flat_map(|_| self.layers()));
-        layers.extend([
-            self.norm(),
-            LayerSpec::MeanSequence,
-            LayerSpec::linear(self.dim, classes),
-        ]);
+        layers.extend([self.norm(), LayerSpec::MeanSequence, LayerSpec::linear(self.dim, classes)]);
         ModelSpec { input: vec![length], layers, loss: Loss::CrossEntropy }
     }
 }

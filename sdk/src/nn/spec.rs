@@ -4,19 +4,42 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
+use super::Error;
 use super::builder::{Architecture, ModelBuilder, Value};
 use super::layers::{
     Conv1d, Conv2d, Embedding, GroupNorm, Gru, Layer, LayerNorm, Linear, Lstm, RmsNorm,
     SelfAttention,
 };
-use super::Error;
 
 /// Layer types that [`LayerSpec`] knows, as they are written in JSON.
 pub const LAYER_TYPES: &[&str] = &[
-    "linear", "conv1d", "conv2d", "embedding", "layer_norm", "group_norm", "rms_norm",
-    "self_attention", "lstm", "gru", "residual", "relu", "tanh", "gelu", "silu", "sigmoid",
-    "softmax", "dropout", "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d",
-    "global_avg_pool2d", "global_max_pool2d", "flatten", "mean_sequence", "last_step",
+    "linear",
+    "conv1d",
+    "conv2d",
+    "embedding",
+    "layer_norm",
+    "group_norm",
+    "rms_norm",
+    "self_attention",
+    "lstm",
+    "gru",
+    "residual",
+    "relu",
+    "tanh",
+    "gelu",
+    "silu",
+    "sigmoid",
+    "softmax",
+    "dropout",
+    "max_pool1d",
+    "max_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "global_avg_pool2d",
+    "global_max_pool2d",
+    "flatten",
+    "mean_sequence",
+    "last_step",
     "transpose_sequence",
 ];
 

@@ -3,6 +3,8 @@
 mod norms;
 mod pass;
 mod plain;
+#[cfg(feature = "candle")]
+mod tensors;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,17 +30,32 @@ impl Model {
         workspace: &mut Workspace,
         targets: &mut Vec<f32>,
     ) -> Result<(), Error> {
-        let batch = indices.len();
-        targets.resize(batch * self.target_len(), 0.0);
-        let inputs = workspace.inputs(self.engine(), batch);
+        targets.resize(indices.len() * self.target_len(), 0.0);
+        self.read_into(data, indices, workspace.inputs(self.engine(), indices.len()), targets)
+    }
+
+    /// As [`Model::read`], into slices of the right lengths.
+    fn read_into(
+        &self,
+        data: &dyn Dataset,
+        indices: &[usize],
+        inputs: &mut [f32],
+        targets: &mut [f32],
+    ) -> Result<(), Error> {
         let slots = inputs.chunks_exact_mut(self.input_len());
         let slots = slots.zip(targets.chunks_exact_mut(self.target_len()));
         for (&index, (input, target)) in indices.iter().zip(slots) {
             data.read(index, input, target)?;
         }
-        self.check_inputs(inputs, batch)?;
+        self.check_inputs(inputs, indices.len())?;
         Ok(self.check_targets(targets)?)
     }
+}
+
+/// What an example's dropout masks are drawn from: injective in the index, so that no two
+/// examples of a step share them.
+fn stream(seed: u64, index: usize) -> u64 {
+    seed ^ (index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 /// What is fixed during a round: model, data and the public constants.
@@ -76,12 +93,20 @@ impl<'a> LocalRound<'a> {
         let Setting { model, plans, mask, standardisation, .. } = setting;
         let engine = model.step_engine(standardisation.centres().is_some());
         let lattice = plans.privacy.lattice(mask.active_count())?;
-        let arranged = |flat: &[f32]| engine.order.iter().map(|j| flat[*j as usize]).collect();
+        // The tensor path gives gradients in flat order.
+        let flat: Vec<u32>;
+        let order = if model.is_on_kernels() {
+            &engine.order
+        } else {
+            flat = (0..model.parameters() as u32).collect();
+            &flat
+        };
+        let arranged = |flat: &[f32]| order.iter().map(|j| flat[*j as usize]).collect();
         let masked = standardisation.masked(mask);
         let gain = masked.gains().map(arranged);
         let centre = masked.centres().map(arranged);
-        let mut inverse = vec![0; engine.order.len()];
-        engine.order.iter().zip(0..).for_each(|(flat, place)| inverse[*flat as usize] = place);
+        let mut inverse = vec![0; order.len()];
+        order.iter().zip(0..).for_each(|(flat, place)| inverse[*flat as usize] = place);
         Ok(Self {
             setting,
             constants: Constants::new(engine, lattice, gain, centre),
@@ -138,9 +163,16 @@ impl<'a> LocalRound<'a> {
         step: u32,
     ) -> Result<RoundSum<'_>, Error> {
         let Setting { model, data, dropout_seed, .. } = self.setting;
-        let bound = model.bind(parameters)?;
         let dropout = dropout_seed.wrapping_add(u64::from(step) << 32);
         let (engine, constants) = (self.engine(), &self.constants);
+        #[cfg(feature = "candle")]
+        if let Some(tensors) = model.tensors() {
+            let pass = tensors::TensorPass { model, tensors, data, constants, parameters, dropout };
+            let mut worker = self.worker();
+            pass.add(&mut worker, indices)?;
+            return Ok(self.held(worker));
+        }
+        let bound = model.bind(parameters)?;
         let pass = Pass { engine, model: &bound, data, constants, dropout };
         let next = AtomicUsize::new(0);
         let parts = rayon::broadcast(|_| self.work(&pass, indices, &next));
@@ -154,7 +186,12 @@ impl<'a> LocalRound<'a> {
     }
 
     /// One thread's share: micro-batches until there are no more.
-    fn work(&self, pass: &Pass<'_>, indices: &[usize], next: &AtomicUsize) -> Result<Worker, Error> {
+    fn work(
+        &self,
+        pass: &Pass<'_>,
+        indices: &[usize],
+        next: &AtomicUsize,
+    ) -> Result<Worker, Error> {
         let mut worker = self.worker();
         let size = pass.engine.micro_batch;
         loop {
@@ -243,76 +280,4 @@ pub(crate) fn coarsen(sums: &[i64], shift: u32) -> Vec<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use adafed_algorithm::{
-        AlgorithmPlan, ImportanceRule, Provenance, Retention, ScaleSettings, SgdSettings,
-    };
-    use adafed_privacy::{
-        Adjacency, ClipNorm, Delta, NoiseMultiplier, PrivacyPhase, PrivacyPlan, ResolutionBits,
-        SamplingRate, TrustModel,
-    };
-
-    use super::*;
-    use crate::data::digits;
-    use crate::nn::ModelSpec;
-
-    fn privacy() -> PrivacyPlan {
-        let phase =
-            PrivacyPhase { rounds: 1, noise_multiplier: NoiseMultiplier::new(1.0).unwrap() };
-        PrivacyPlan {
-            trust: TrustModel::Local,
-            adjacency: Adjacency::AddRemove,
-            rate: SamplingRate::new(0.5).unwrap(),
-            nominal_examples: 100,
-            clip: ClipNorm::new(0.1).unwrap(),
-            resolution_bits: ResolutionBits::DEFAULT,
-            delta: Delta::new(1e-5).unwrap(),
-            local_steps: 1,
-            warmup: phase,
-            main: phase,
-        }
-    }
-
-    fn algorithm() -> AlgorithmPlan {
-        AlgorithmPlan {
-            importance: ImportanceRule::Abs,
-            random_seed: 0,
-            retention: Retention::full(),
-            scale: "none".parse::<ScaleSettings>().unwrap(),
-            optimizer: SgdSettings { learning_rate: 1.0, final_share: 1.0, momentum: 0.0 },
-            local_learning_rate: 1.0,
-        }
-    }
-
-    #[test]
-    fn a_step_sums_to_the_same_bits_on_one_thread_and_on_two() {
-        let model = Model::new(&ModelSpec::mnist_cnn()).unwrap();
-        let (privacy, algorithm, data) = (privacy(), algorithm(), digits(1, 100));
-        let (layout, d) = (model.layout(), model.parameters());
-        let active = (0..d as u32).filter(|j| j % 3 > 0).collect();
-        let mask = Mask::published(d, active, Provenance::Released).unwrap();
-        let scale = (0..d).map(|j| 0.5 + (j % 7) as f32).collect();
-        let standardisation = Standardisation::new(d, None, Some(scale)).unwrap();
-        let round = LocalRound::new(Setting {
-            model: &model,
-            data: &data,
-            plans: Plans { layout, privacy: &privacy, algorithm: &algorithm },
-            mask: &mask,
-            standardisation: &standardisation,
-            dropout_seed: 0,
-        })
-        .unwrap();
-        let (parameters, indices) = (model.initial(1), (0..100).collect::<Vec<_>>());
-        let sum = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| round.clipped_sum(&parameters, &indices, 0)).unwrap().reveal()
-        };
-        assert_eq!(sum(1), sum(2));
-    }
-
-    #[test]
-    fn coarsening_rounds_to_the_nearest_unit() {
-        assert_eq!(coarsen(&[7, 8, -8, -9, 24], 4), [0, 1, 0, -1, 2]);
-        assert_eq!(coarsen(&[7, -9], 0), [7, -9]);
-    }
-}
+mod tests;

@@ -7,8 +7,8 @@ use super::norms::{OuterNorm, SQUARES_ERROR, squares};
 use crate::Error;
 use crate::data::Dataset;
 use crate::nn::BoundModel;
-use crate::profile;
 use crate::nn::cpu::{Engine, Part, PartKind, Workspace, gather_rows};
+use crate::profile;
 
 /// What every micro-batch of a round needs, in the order of the engine's parts.
 pub(super) struct Constants {
@@ -120,9 +120,7 @@ impl Pass<'_> {
     fn read(&self, worker: &mut Worker, indices: &[usize]) -> Result<(), Error> {
         let Worker { workspace, targets, streams, .. } = worker;
         streams.clear();
-        // Injective in the index for one step: no two examples share a stream.
-        let spread = |index: usize| (index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        streams.extend(indices.iter().map(|index| self.dropout ^ spread(*index)));
+        streams.extend(indices.iter().map(|index| super::stream(self.dropout, *index)));
         self.model.model().read(self.data, indices, workspace, targets)
     }
 

@@ -66,7 +66,7 @@ pub struct EpsilonBound {
 /// | nothing composed, only rate 0, or delta 1 | 0 |
 /// | noise multiplier 0 at a rate above 0 | +infinity |
 /// | delta 0, anything composed | +infinity |
-/// | above an epsilon of 580, for deltas down to 1e-12 | +infinity: the sampler's tail is not that good |
+/// | an epsilon above 590, at deltas from 1e-12 up | +infinity: the noise is cut at 37 sigma |
 #[must_use]
 pub fn epsilon(composition: &Composition, delta: Delta) -> EpsilonBound {
     let (rdp, pld) = (rdp_epsilon(composition, delta), pld_epsilon(composition, delta));

@@ -30,6 +30,11 @@ fn at(delta: f64) -> Delta {
     Delta::new(delta).unwrap()
 }
 
+/// Epsilon by Renyi divergences for ideal noise.
+fn ideal_rdp(composition: &Composition, delta: Delta) -> f64 {
+    rdp(composition).epsilon(delta)
+}
+
 /// (events, delta, tight epsilon, exact Renyi epsilon at the default orders).
 type Reference = (&'static [(f64, f64, u64)], f64, f64, f64);
 const REFERENCES: [Reference; 12] = [
@@ -50,7 +55,7 @@ const REFERENCES: [Reference; 12] = [
 #[test]
 fn losses_on_a_grid_bound_the_tight_epsilon_from_above_and_closely() {
     for (events, delta, tight, _) in REFERENCES {
-        let ratio = pld_epsilon(&plan(events), at(delta)) / tight;
+        let ratio = pld::epsilon(&plan(events), at(delta)) / tight;
         assert!((1.0 - ROUNDING..=1.0 + PLD_LOOSENESS).contains(&ratio), "{events:?}: {ratio}");
     }
 }
@@ -58,7 +63,7 @@ fn losses_on_a_grid_bound_the_tight_epsilon_from_above_and_closely() {
 #[test]
 fn renyi_epsilon_is_exact_at_its_orders() {
     for (events, delta, _, exact) in REFERENCES {
-        let ratio = rdp_epsilon(&plan(events), at(delta)) / exact;
+        let ratio = ideal_rdp(&plan(events), at(delta)) / exact;
         assert!((ratio - 1.0).abs() <= ROUNDING, "{events:?}: {ratio}");
     }
 }
@@ -83,9 +88,10 @@ fn the_tighter_accountant_is_reported_by_name() {
     let bound = epsilon(&plan(&[(0.01, 1.0, 1000)]), at(1e-5));
     assert_eq!(bound.accountant, Accountant::Pld);
     assert_eq!(bound.accountant.to_string(), "PLD");
-    let bound = epsilon(&plan(&[(0.01, 1e-3, 1)]), at(1e-5));
+    // Below an epsilon of 1e-9 both are the sampler's charge.
+    let bound = epsilon(&plan(&[(1e-8, 1.0, 100)]), at(1e-5));
     assert_eq!(bound.accountant, Accountant::Rdp);
-    assert!(bound.epsilon.is_finite());
+    assert!(bound.epsilon < 1e-6);
 }
 
 #[test]
@@ -109,29 +115,51 @@ fn edge_cases_are_those_of_the_documentation() {
 #[test]
 fn tiny_losses_neither_vanish_nor_blow_up() {
     for below in [plan(&[(1.0, 1e6, 1)]), plan(&[(1e-8, 1.0, 100)])] {
-        assert_eq!(epsilon(&below, at(1e-5)).epsilon, 0.0);
+        assert_eq!((ideal_rdp(&below, at(1e-5)), pld::epsilon(&below, at(1e-5))), (0.0, 0.0));
     }
-    let tiny = epsilon(&plan(&[(1.0, 1e6, 1)]), at(1e-9)).epsilon;
+    let tiny = pld::epsilon(&plan(&[(1.0, 1e6, 1)]), at(1e-9));
     assert!((tiny / 2.7178059288e-6 - 1.0).abs() < PLD_LOOSENESS, "{tiny}");
-    let tiny = epsilon(&plan(&[(1e-8, 1.0, 1)]), at(1e-9)).epsilon;
+    let tiny = pld::epsilon(&plan(&[(1e-8, 1.0, 1)]), at(1e-9));
     assert!((tiny / 2.19099838948e-8 - 1.0).abs() < PLD_LOOSENESS, "{tiny}");
-    let large = epsilon(&plan(&[(1.0, 0.01, 1)]), at(1e-5)).epsilon;
+    let large = pld::epsilon(&plan(&[(1.0, 0.01, 1)]), at(1e-5));
     assert!((large / 5425.50984615 - 1.0).abs() < PLD_LOOSENESS, "{large}");
 }
 
 #[test]
 fn a_query_of_two_to_the_31_steps_stays_within_memory() {
     // Central limit value 0.031361, exact Renyi value 0.0353095513925.
-    let bound = pld_epsilon(&plan(&[(1e-6, 5.0, 1 << 31)]), at(1e-6));
+    let bound = pld::epsilon(&plan(&[(1e-6, 5.0, 1 << 31)]), at(1e-6));
     assert!((bound / 0.031361 - 1.0).abs() < 2e-2, "{bound}");
 }
 
 #[test]
 fn plain_gaussian_steps_are_one_step_with_less_noise() {
     let (many, one) = (plan(&[(1.0, 4.0, 64)]), plan(&[(1.0, 0.5, 1)]));
-    let rdp = rdp_epsilon(&many, at(1e-6)) / rdp_epsilon(&one, at(1e-6));
-    let pld = pld_epsilon(&many, at(1e-6)) / pld_epsilon(&one, at(1e-6));
+    let rdp = ideal_rdp(&many, at(1e-6)) / ideal_rdp(&one, at(1e-6));
+    let pld = pld::epsilon(&many, at(1e-6)) / pld::epsilon(&one, at(1e-6));
     assert!((rdp - 1.0).abs() < REORDERED && (pld - 1.0).abs() < GRID_JITTER, "{rdp} {pld}");
+}
+
+#[test]
+fn the_sampler_is_charged_by_whichever_account_and_costs_a_millionth() {
+    for (events, delta, _, _) in REFERENCES {
+        let (all, delta) = (plan(events), at(delta));
+        for (charged, ideal) in [
+            (rdp_epsilon(&all, delta), ideal_rdp(&all, delta)),
+            (pld_epsilon(&all, delta), pld::epsilon(&all, delta)),
+        ] {
+            let cost = charged - ideal;
+            // 2 lambda for at most 1e5 steps, and epsilon's slope over a millionth of delta.
+            assert!(cost > 1e-9 && cost < 3e-6 + 1e-5 * ideal, "{events:?}: {cost}");
+        }
+    }
+}
+
+#[test]
+fn an_epsilon_beyond_the_reach_of_the_noise_is_not_vouched_for() {
+    let hardly_private = plan(&[(1.0, 0.02, 1)]);
+    assert!(ideal_rdp(&hardly_private, at(1e-5)).is_finite());
+    assert_eq!(epsilon(&hardly_private, at(1e-5)).epsilon, f64::INFINITY);
 }
 
 #[test]

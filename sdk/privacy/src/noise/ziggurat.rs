@@ -9,7 +9,7 @@
 //!
 //!   sum_{i<j} v/w_i + (v/w_j) (f(n) - Y_j) / (v/w_j) = f(n).
 //!
-//! There is no special tail: the widest layer reaches over it, which costs 1 draw in 300.
+//! There is no special tail: the widest layer reaches over it, which costs 1 draw in 500.
 //!
 //! # Guarantee
 //! With f and Y in f64 and u = 2^-53 the law is that of the rounded normal, conditioned
@@ -29,21 +29,25 @@ use rand_chacha::rand_core::RngCore;
 
 use super::density::RoundedNormal;
 
-/// Layers: the lowest 8 bits of a random word pick one.
-const LAYERS: usize = 256;
-const LAYER_BITS: u32 = 8;
+/// Layers: the lowest 9 bits of a random word pick one.
+const LAYERS: usize = 512;
+const LAYER_BITS: u32 = 9;
 
 /// Area of a layer over the standard deviation: the least at which the layers of the
 /// continuous density, with the first as wide as REACH, cover it; and 2^-10 of it more
 /// for the integer widths.
-const AREA: f64 = 0.004_947_520_243 * (1.0 + 1.0 / 1024.0);
+const AREA: f64 = 0.002_461_378_936 * (1.0 + 1.0 / 1024.0);
 
 /// Bound 2^-47 on |ln| of the ratio of sampled to ideal probability; derived above.
 pub(super) const MOST_LOG_RATIO: f64 = 1.0 / 140_737_488_355_328.0;
 
-/// Up to here 5 bytes a draw are enough: 31 bits for the column, so that fewer than 1 in
-/// 50 are rejected for uniformity, and 1 in 10,000 at a deviation of 2^18.
-const LARGEST_STD_OF_SHORT_DRAWS: f64 = 33_554_432.0;
+/// Random bytes a draw: of wide laws, and of all others.
+pub(super) const LONG: usize = 8;
+const SHORT: usize = 5;
+
+/// Up to here [`SHORT`] is enough: 30 bits for the column, so that fewer than 1 in 25
+/// are rejected for uniformity, and fewer than 1 in 1,000 at a deviation of 2^18.
+const LARGEST_STD_OF_SHORT_DRAWS: f64 = 16_777_216.0;
 
 /// What a draw that ends early needs of a layer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,7 +72,7 @@ struct Height {
 #[derive(Clone, Debug)]
 pub(super) struct Ziggurat {
     law: RoundedNormal,
-    /// Random bytes of a first attempt, 5 or 8.
+    /// Random bytes of a first attempt, SHORT or LONG.
     bytes: usize,
     /// Bits of a word that are not used.
     spare_bits: u32,
@@ -77,10 +81,10 @@ pub(super) struct Ziggurat {
 }
 
 impl Ziggurat {
-    /// Tables for a standard deviation that [`RoundedNormal::new`] takes: some 30 us.
+    /// Tables for a standard deviation that [`RoundedNormal::new`] takes: some 25 us.
     pub(super) fn new(std: f64) -> Self {
         let law = RoundedNormal::new(std);
-        let bytes = if law.std() <= LARGEST_STD_OF_SHORT_DRAWS { 5 } else { 8 };
+        let bytes = if law.std() <= LARGEST_STD_OF_SHORT_DRAWS { SHORT } else { LONG };
         let spare_bits = 64 - 8 * bytes as u32 + LAYER_BITS + 1;
         let (layers, heights) = ([Layer::default(); LAYERS], [Height::default(); LAYERS]);
         let mut ziggurat = Self { law, bytes, spare_bits, layers, heights };
@@ -117,16 +121,30 @@ impl Ziggurat {
         self.bytes
     }
 
-    /// Fills `out` with draws. `random` holds [`Self::bytes`] bytes for each, and 3 more;
-    /// what the rare further attempts need comes from `rng`.
+    /// Fills `out` with draws. `random` holds [`Self::bytes`] bytes for each; what the rare
+    /// further attempts need comes from `rng`.
     pub(super) fn fill(&self, random: &[u8], rng: &mut ChaCha20Rng, out: &mut [i64]) {
-        for (value, bytes) in out.iter_mut().zip(random.windows(8).step_by(self.bytes)) {
-            let word = u64::from_le_bytes(bytes.try_into().expect("windows of 8 bytes"));
-            let (signed, accepted) = self.attempt(word);
-            *value = if accepted { signed } else { self.insist(word, rng) };
+        match self.bytes {
+            SHORT => self.fill_from(random.as_chunks::<SHORT>().0, rng, out),
+            _ => self.fill_from(random.as_chunks::<LONG>().0, rng, out),
         }
         if !self.law.is_fine() {
             out.iter_mut().for_each(|value| *value = self.law.coarse(*value));
+        }
+    }
+
+    fn fill_from<const N: usize>(
+        &self,
+        random: &[[u8; N]],
+        rng: &mut ChaCha20Rng,
+        out: &mut [i64],
+    ) {
+        for (value, bytes) in out.iter_mut().zip(random) {
+            let mut word = [0; LONG];
+            word[..N].copy_from_slice(bytes);
+            let word = u64::from_le_bytes(word);
+            let (signed, accepted) = self.attempt(word);
+            *value = if accepted { signed } else { self.insist(word, rng) };
         }
     }
 
@@ -251,7 +269,8 @@ mod tests {
         let (ziggurat, mut rng) = (Ziggurat::new(65_536.0), rng(2));
         // The word of layer 0 that picks a column at 6.2 deviations.
         let column = 406_323_u64;
-        let bits = ((u128::from(column) << 31) / u128::from(ziggurat.layers[0].columns) + 1) as u64;
+        let scaled = u128::from(column) << (64 - ziggurat.spare_bits);
+        let bits = (scaled / u128::from(ziggurat.layers[0].columns)) as u64 + 1;
         let word = bits << (LAYER_BITS + 1);
         assert_eq!(ziggurat.pick(word).1, column);
         assert!(!ziggurat.attempt(word).1);

@@ -60,13 +60,32 @@ impl Engine {
         let mut lens = vec![graph.input.iter().product()];
         lens.extend(graph.nodes.iter().map(|node| node.shape.iter().product::<usize>()));
         let wanted = wanted(&graph);
-        let mut steps: Vec<Step> = (0..graph.nodes.len()).map(|index| step(&graph, index)).collect();
+        let mut steps: Vec<Step> =
+            (0..graph.nodes.len()).map(|index| step(&graph, index)).collect();
         mark_fresh(&mut steps, &wanted);
         let (parts, dense_len, order) = parts(&graph, &steps, materialised);
         let mut engine =
             Self { graph, steps, lens, wanted, micro_batch: 1, parts, dense_len, order };
         engine.micro_batch = engine.fitting_micro_batch();
         engine
+    }
+
+    /// By what each value that reaches a dropout node is multiplied, in logical order.
+    #[cfg(feature = "candle")]
+    pub(crate) fn dropout_factors(&self, node: usize, stream: u64, factors: &mut [f32]) {
+        let Node { op: Primitive::Dropout { rate }, shape, .. } = &self.graph.nodes[node] else {
+            return factors.fill(1.0);
+        };
+        let dropout = Dropout { rate: *rate, len: factors.len(), node: node as u32 };
+        let ones = vec![1.0; factors.len()];
+        dropout.mask(&[stream], &ones, factors);
+        if let [channels, height, width] = shape[..] {
+            let last = factors.to_vec();
+            for (place, factor) in factors.iter_mut().enumerate() {
+                let (channel, pixel) = (place / (height * width), place % (height * width));
+                *factor = last[pixel * channels + channel];
+            }
+        }
     }
 
     fn fitting_micro_batch(&self) -> usize {
@@ -123,9 +142,7 @@ fn operation(node: &Node, index: usize, input: &[usize]) -> Arc<dyn Op> {
             let (input, output) = ([input[1], input[2]], [output[1], output[2]]);
             Arc::new(Conv2d::new(geometry, bias, input, output))
         }
-        Primitive::Embedding { num, dim } => {
-            Arc::new(Embedding { num, dim, length: len / dim })
-        }
+        Primitive::Embedding { dim, .. } => Arc::new(Embedding { dim }),
         Primitive::LayerNorm { dim } | Primitive::RmsNorm { dim } => {
             let centred = matches!(node.op, Primitive::LayerNorm { .. });
             Arc::new(RowNorm { dim, rows: rows(input, dim), centred })
@@ -146,18 +163,13 @@ fn parameterless(node: &Node, index: usize, input: &[usize], len: usize) -> Arc<
     let output = &node.shape[..];
     match node.op {
         Primitive::Activation(function) => Arc::new(ActivationOp(function)),
-        Primitive::Softmax => {
-            let dim = output.last().copied().unwrap_or(1);
-            Arc::new(Softmax { dim, rows: len / dim })
-        }
+        Primitive::Softmax => Arc::new(Softmax { dim: output.last().copied().unwrap_or(1) }),
         Primitive::Dropout { rate } => Arc::new(Dropout { rate, len, node: index as u32 }),
         Primitive::Pool { average, kernel, stride } => {
             let (channels, height, width) = (input[0], input[1], input[2]);
             Arc::new(Pool { average, kernel, stride, channels, height, width })
         }
-        Primitive::MeanSequence => {
-            Arc::new(MeanSequence { length: input[0], dim: input[1] })
-        }
+        Primitive::MeanSequence => Arc::new(MeanSequence { length: input[0], dim: input[1] }),
         Primitive::LastStep => Arc::new(LastStep { length: input[0], dim: input[1] }),
         Primitive::Transpose => Arc::new(Transpose { rows: input[0], cols: input[1] }),
         Primitive::Add { scale } => Arc::new(Add { scale }),
@@ -168,8 +180,10 @@ fn parameterless(node: &Node, index: usize, input: &[usize], len: usize) -> Arc<
 /// Images lie channels last, everything else row-major: a change between them moves
 /// values.
 fn reshape(input: &[usize], output: &[usize]) -> Arc<dyn Op> {
-    let relayout = |image: &[usize], to_last| {
-        Relayout { channels: image[0], pixels: image[1] * image[2], to_last }
+    let relayout = |image: &[usize], to_last| Relayout {
+        channels: image[0],
+        pixels: image[1] * image[2],
+        to_last,
     };
     match (input.len(), output.len()) {
         (3, 3) => Arc::new(Copy),

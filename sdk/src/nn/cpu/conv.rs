@@ -68,7 +68,16 @@ impl Conv2d {
         let frame = pair(before);
         let framed = pair(|i| frame[i] + output[i].max(last(i) + 1));
         let mut conv = Self {
-            shape, bias, input, output, padded, framed, frame, segments, run, rows,
+            shape,
+            bias,
+            input,
+            output,
+            padded,
+            framed,
+            frame,
+            segments,
+            run,
+            rows,
             phases: Vec::new(),
         };
         conv.add_phases();
@@ -80,7 +89,8 @@ impl Conv2d {
         for [down, right] in taps(self.shape.stride) {
             let mut phase = self.phase([down, right]);
             phase.weights = weights;
-            weights += self.shape.groups * packed_len(self.phase_terms(&phase), self.group_inputs());
+            weights +=
+                self.shape.groups * packed_len(self.phase_terms(&phase), self.group_inputs());
             self.phases.push(phase);
         }
     }
@@ -91,9 +101,8 @@ impl Conv2d {
         let Convolution { kernel, stride, padding, dilation, outputs, .. } = self.shape;
         let first = pair(|i| (remainder[i] + stride[i] - padding[i] % stride[i]) % stride[i]);
         let count = pair(|i| self.input[i].saturating_sub(first[i]).div_ceil(stride[i]));
-        let reaches = |tap: &[usize; 2]| {
-            (0..2).all(|i| (tap[i] * dilation[i]) % stride[i] == remainder[i])
-        };
+        let reaches =
+            |tap: &[usize; 2]| (0..2).all(|i| (tap[i] * dilation[i]) % stride[i] == remainder[i]);
         let taps: Vec<[usize; 2]> = taps(kernel).filter(reaches).collect();
         let place = |tap: &[usize; 2], i: usize| {
             self.frame[i] + (first[i] + padding[i]) / stride[i] - tap[i] * dilation[i] / stride[i]
@@ -193,9 +202,10 @@ impl Conv2d {
 
     fn backward_one(&self, weights: &[f32], framed: &[f32], result: &mut [f32]) {
         let (channels, inputs) = (self.shape.inputs, self.group_inputs());
-        let pixels = self.phases.iter().flat_map(|phase| {
-            (0..self.shape.groups).map(move |group| (phase, group))
-        });
+        let pixels = self
+            .phases
+            .iter()
+            .flat_map(|phase| (0..self.shape.groups).map(move |group| (phase, group)));
         for (phase, group) in pixels.filter(|(phase, _)| phase.count.iter().all(|n| *n > 0)) {
             let left = Left {
                 values: &framed[group * self.group_outputs()..],

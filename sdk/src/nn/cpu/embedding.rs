@@ -7,9 +7,7 @@ use crate::kernels::vectorised;
 /// whole and below `num`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Embedding {
-    pub(crate) num: usize,
     pub(crate) dim: usize,
-    pub(crate) length: usize,
 }
 
 impl Op for Embedding {
@@ -86,7 +84,7 @@ mod tests {
         fn rows_are_looked_up_and_their_gradients_summed(
             num in 1_usize..8, dim in 1_usize..20, length in 1_usize..12,
         ) {
-            let op = Embedding { num, dim, length };
+            let op = Embedding { dim };
             let mut case = Case::new(&op, &[length], &[num * dim], length * dim);
             for value in &mut case.inputs[0] {
                 *value = ((*value + 1.0) / 2.0 * num as f32).floor();
@@ -109,7 +107,7 @@ mod tests {
             let gradient = test_values(length * dim, 2);
             let mut dense = vec![f32::NAN; num * dim];
             let seen = Seen { input: &input, gradient: &gradient, saved: &[] };
-            Embedding { num, dim, length }.parameter_gradient(seen, &mut dense, &mut []);
+            Embedding { dim }.parameter_gradient(seen, &mut dense, &mut []);
             let (mut rows, mut values) = (vec![9; 3], vec![9.0; 3]);
             gather_rows(&input, &gradient, dim, &mut rows, &mut values);
             prop_assert!(rows.is_sorted_by(|left, right| left < right));

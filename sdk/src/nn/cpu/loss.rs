@@ -1,8 +1,8 @@
 //! Losses of one example, each the mean over what it compares, and their gradients with
 //! respect to the model's output.
 
-use crate::nn::Loss;
 use crate::kernels::{exp, log_sum_exp, sigmoid, softmax, vectorised};
+use crate::nn::Loss;
 
 /// The loss of one example.
 pub(crate) fn value(loss: Loss, outputs: &[f32], target: &[f32]) -> f32 {

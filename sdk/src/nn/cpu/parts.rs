@@ -49,8 +49,7 @@ pub(super) fn parts(
 ) -> (Vec<Part>, usize, Vec<u32>) {
     let mut places = Places::new(graph);
     places.materialised = materialised;
-    let chosen: Vec<usize> =
-        (0..steps.len()).filter(|node| places.is_trained(*node)).collect();
+    let chosen: Vec<usize> = (0..steps.len()).filter(|node| places.is_trained(*node)).collect();
     let (dense, other): (Vec<usize>, Vec<usize>) =
         chosen.into_iter().partition(|node| matches!(places.kind(*node), PartKind::Dense));
     dense.into_iter().for_each(|node| places.add(node, steps));
@@ -84,7 +83,15 @@ impl<'a> Places<'a> {
         let mut users = vec![0; graph.tensors.len()];
         graph.nodes.iter().flat_map(|node| &node.tensors).for_each(|tensor| users[*tensor] += 1);
         let placed = vec![None; graph.tensors.len()];
-        Self { graph, materialised: false, flat, users, placed, parts: Vec::new(), order: Vec::new() }
+        Self {
+            graph,
+            materialised: false,
+            flat,
+            users,
+            placed,
+            parts: Vec::new(),
+            order: Vec::new(),
+        }
     }
 
     fn is_trained(&self, node: usize) -> bool {

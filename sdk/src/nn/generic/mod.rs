@@ -27,6 +27,7 @@ use weight::Weight;
 use window::Windows;
 
 /// A graph on a device.
+#[derive(Debug)]
 pub(crate) struct GenericModel {
     graph: Graph,
     device: candle_core::Device,
@@ -52,12 +53,12 @@ pub(crate) struct Batch<'a> {
     /// `[size, target]`; not looked at where only outputs are asked for.
     pub(crate) targets: &'a [f32],
     /// Where the zeros of dropout are; `None`: nowhere, as outside of training.
-    pub(crate) dropout: Option<&'a DropoutFactors>,
+    pub(crate) dropout: Option<&'a DropoutFactors<'a>>,
 }
 
 /// Writes by what each value that reaches a dropout node is multiplied, for (position of
 /// the node in `Graph::nodes`, example, factors): 0 or `1 / (1 - rate)`.
-pub(crate) type DropoutFactors = dyn Fn(usize, usize, &mut [f32]);
+pub(crate) type DropoutFactors<'f> = dyn Fn(usize, usize, &mut [f32]) + 'f;
 
 impl GenericModel {
     /// Opens `device` and puts the index tensors of `graph` there.
@@ -75,6 +76,7 @@ impl GenericModel {
     ///
     /// # Errors
     /// An operation failed on the device, or lengths do not fit.
+    #[cfg(test)]
     pub(crate) fn outputs(
         &self,
         parameters: Parameters<'_>,
@@ -91,6 +93,7 @@ impl GenericModel {
     ///
     /// # Errors
     /// An operation failed on the device, or lengths do not fit.
+    #[cfg(test)]
     pub(crate) fn losses(
         &self,
         parameters: Parameters<'_>,

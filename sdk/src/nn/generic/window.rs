@@ -5,6 +5,7 @@ use candle_core::{D, Device, Result, Tensor};
 use super::super::graph::{Convolution, Graph, Node, Primitive};
 
 /// Which pixels the windows of a node hold, in one channel.
+#[derive(Debug)]
 pub(super) struct Windows {
     /// Numbers of pixels, row-major; the number after the last stands for a zero of the
     /// padding. Convolution: `[kernel entry, window]`, pooling: `[window, kernel entry]`.

@@ -1,0 +1,257 @@
+//! The private step against its definition, on every kind of gradient part.
+
+use adafed_algorithm::{
+    AlgorithmPlan, ImportanceRule, Mask, Provenance, Retention, ScaleSettings, SgdSettings,
+};
+use adafed_privacy::{
+    Adjacency, ClipNorm, Delta, NoiseMultiplier, PrivacyPhase, PrivacyPlan, ResolutionBits,
+    SamplingRate, TrustModel,
+};
+
+use super::*;
+use crate::data::Examples;
+use crate::nn::{ModelSpec, test_batch};
+
+const CLIP: f64 = 0.1;
+
+fn privacy() -> PrivacyPlan {
+    let phase = PrivacyPhase { rounds: 1, noise_multiplier: NoiseMultiplier::new(1.0).unwrap() };
+    PrivacyPlan {
+        trust: TrustModel::Local,
+        adjacency: Adjacency::AddRemove,
+        rate: SamplingRate::new(0.5).unwrap(),
+        nominal_examples: 100,
+        clip: ClipNorm::new(CLIP).unwrap(),
+        resolution_bits: ResolutionBits::DEFAULT,
+        delta: Delta::new(1e-5).unwrap(),
+        local_steps: 1,
+        warmup: phase,
+        main: phase,
+    }
+}
+
+fn algorithm() -> AlgorithmPlan {
+    AlgorithmPlan {
+        importance: ImportanceRule::Abs,
+        random_seed: 0,
+        retention: Retention::full(),
+        scale: "none".parse::<ScaleSettings>().unwrap(),
+        optimizer: SgdSettings { learning_rate: 1.0, final_share: 1.0, momentum: 0.0 },
+        local_learning_rate: 1.0,
+    }
+}
+
+/// A model with examples, a mask of two thirds and a scale for each coordinate.
+struct Case {
+    model: Model,
+    data: Examples,
+    privacy: PrivacyPlan,
+    algorithm: AlgorithmPlan,
+    mask: Mask,
+    standardisation: Standardisation,
+}
+
+impl Case {
+    fn new(model: Model, examples: usize, centred: bool) -> Self {
+        let d = model.parameters();
+        let (inputs, targets) = test_batch(&model, examples, 3);
+        let shape = model.input_shape().to_vec();
+        let data = Examples::with_targets(shape, inputs, targets, model.target_len()).unwrap();
+        let active = (0..d as u32).filter(|j| j % 3 > 0).collect();
+        let scale = (0..d).map(|j| 0.5 + (j % 7) as f32 / 7.0).collect();
+        let centre = centred.then(|| (0..d).map(|j| 1e-3 * (j % 5) as f32).collect());
+        Self {
+            data,
+            privacy: privacy(),
+            algorithm: algorithm(),
+            mask: Mask::published(d, active, Provenance::Released).unwrap(),
+            standardisation: Standardisation::new(d, centre, Some(scale)).unwrap(),
+            model,
+        }
+    }
+
+    fn round(&self) -> LocalRound<'_> {
+        let Self { model, data, privacy, algorithm, mask, standardisation } = self;
+        let plans = Plans { layout: model.layout(), privacy, algorithm };
+        let setting = Setting { model, data, plans, mask, standardisation, dropout_seed: 5 };
+        LocalRound::new(setting).unwrap()
+    }
+
+    /// Sums at the active coordinates, in flat order.
+    fn sums(&self, parameters: &[f32], indices: &[usize]) -> Vec<i64> {
+        let round = self.round();
+        let sum = round.clipped_sum(parameters, indices, 0).unwrap().reveal();
+        round.places.iter().map(|place| sum[*place as usize]).collect()
+    }
+
+    /// One example's standardised, clipped gradient at the active coordinates, in grid
+    /// steps, by the definition.
+    fn expected(&self, parameters: &[f32], index: usize) -> Vec<f64> {
+        let input = self.data.input(index).unwrap();
+        let len = self.model.target_len();
+        let target = &self.data.targets()[index * len..][..len];
+        let gradient = self.model.per_example_gradients(parameters, input, target).unwrap();
+        let standardise = |j: usize| {
+            let (a, b) = (self.standardisation.centre(j), self.standardisation.scale(j));
+            (f64::from(gradient[j]) - a) / b
+        };
+        let values: Vec<f64> = self.mask.indices().map(standardise).collect();
+        let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
+        let grid = CLIP / f64::from(1 << 18);
+        values.iter().map(|value| value * (CLIP / norm).min(1.0) / grid).collect()
+    }
+
+    /// Within rounding of half a step a coordinate, the shrinking of C by it, and the
+    /// raising of the norm by the error bound of its sum.
+    fn assert_definition(&self, parameters: &[f32]) {
+        for index in 0..self.data.len() {
+            let found = self.sums(parameters, &[index]);
+            let shrink = (found.len() as f64).sqrt() / 2.0 / f64::from(1 << 18) + 1e-4;
+            for (found, expected) in found.iter().zip(self.expected(parameters, index)) {
+                let allowed = 0.51 + shrink * expected.abs();
+                assert!((*found as f64 - expected).abs() < allowed, "{found} for {expected}");
+            }
+            assert!(norm(&found) <= f64::from(1 << 18));
+        }
+    }
+}
+
+fn norm(values: &[i64]) -> f64 {
+    values.iter().map(|value| (*value as f64).powi(2)).sum::<f64>().sqrt()
+}
+
+fn models() -> Vec<Model> {
+    let specs = [
+        ModelSpec::mnist_cnn(),
+        ModelSpec::perceptron(40, 33, 7),
+        ModelSpec::text(),
+        ModelSpec::transformer_lora(1, 16, 2, 24, 9, 50, 3),
+    ];
+    specs.iter().map(|spec| Model::new(spec).unwrap()).collect()
+}
+
+#[test]
+fn a_contribution_is_the_clipped_standardised_gradient() {
+    for centred in [false, true] {
+        for model in models() {
+            let case = Case::new(model, 3, centred);
+            case.assert_definition(&case.model.initial(1));
+        }
+    }
+}
+
+#[test]
+fn sums_have_the_same_bits_on_any_number_of_threads() {
+    for model in models() {
+        let case = Case::new(model, 150, false);
+        let (parameters, indices) = (case.model.initial(1), (0..150).collect::<Vec<_>>());
+        let sums = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| case.sums(&parameters, &indices))
+        };
+        let one = sums(1);
+        assert!(one == sums(2) && one == sums(4));
+        assert!(one.iter().any(|value| *value != 0));
+    }
+}
+
+#[test]
+fn no_example_exceeds_the_sensitivity_whatever_its_size() {
+    for model in models().into_iter().take(2) {
+        for factor in [1e-30_f32, 1e-12, 1e6, 1e18, 1e25, 1e38, f32::NAN, f32::INFINITY] {
+            let case = Case::new(model.clone(), 2, false);
+            let mut parameters = case.model.initial(1);
+            let last = parameters.len() - 100;
+            parameters[..last].iter_mut().for_each(|value| *value *= 50.0);
+            let inputs = case.data.inputs().iter().map(|value| value * factor).collect();
+            // Around the data set's own refusal of what is not finite.
+            let data = Raw { inputs, targets: case.data.targets().to_vec(), like: &case.data };
+            let (privacy, algorithm) = (privacy(), algorithm());
+            let layout = case.model.layout();
+            let round = LocalRound::new(Setting {
+                model: &case.model,
+                data: &data,
+                plans: Plans { layout, privacy: &privacy, algorithm: &algorithm },
+                mask: &case.mask,
+                standardisation: &case.standardisation,
+                dropout_seed: 0,
+            });
+            let sum = round.unwrap().clipped_sum(&parameters, &[1], 0).unwrap().reveal();
+            assert!(norm(&sum) <= f64::from(1 << 18), "{factor}");
+            assert!(factor.is_finite() || norm(&sum) == 0.0, "{factor}");
+        }
+    }
+}
+
+/// Examples without the checks of a data set.
+struct Raw<'a> {
+    inputs: Vec<f32>,
+    targets: Vec<f32>,
+    like: &'a Examples,
+}
+
+impl Dataset for Raw<'_> {
+    fn len(&self) -> usize {
+        self.like.len()
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.like.shape()
+    }
+
+    fn classes(&self) -> usize {
+        0
+    }
+
+    fn read(
+        &self,
+        index: usize,
+        input: &mut [f32],
+        target: &mut [f32],
+    ) -> Result<(), crate::data::Error> {
+        input.copy_from_slice(&self.inputs[index * input.len()..][..input.len()]);
+        target.copy_from_slice(&self.targets[index..=index]);
+        Ok(())
+    }
+}
+
+#[cfg(feature = "candle")]
+#[test]
+fn the_tensor_path_gives_the_same_contributions() {
+    for centred in [false, true] {
+        for model in models() {
+            let case = Case::new(model.on_tensors().unwrap(), 2, centred);
+            case.assert_definition(&case.model.initial(1));
+        }
+    }
+}
+
+#[cfg(feature = "candle")]
+#[test]
+fn dropout_has_the_same_masks_on_kernels_and_tensors() {
+    let text = r#"{"input": [2, 4, 4], "loss": "cross_entropy", "layers": [
+        {"type": "conv2d", "in": 2, "out": 3, "kernel": 1}, {"type": "dropout", "rate": 0.5},
+        {"type": "flatten"}, {"type": "linear", "in": 48, "out": 4},
+        {"type": "dropout", "rate": 0.25}]}"#;
+    let model = Model::new(&ModelSpec::from_json(text).unwrap()).unwrap();
+    let parameters = model.initial(1);
+    let kernels = Case::new(model.clone(), 4, false);
+    let tensors = Case::new(model.on_tensors().unwrap(), 4, false);
+    let (a, b) =
+        (kernels.sums(&parameters, &[0, 1, 2, 3]), tensors.sums(&parameters, &[0, 1, 2, 3]));
+    // Rounding of f32 near the clip norm of 2^18 steps, for four examples.
+    assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 8), "{a:?} {b:?}");
+    let plain = Case {
+        standardisation: Standardisation::none(),
+        ..Case::new(kernels.model.clone(), 4, false)
+    };
+    let again =
+        Case { standardisation: Standardisation::none(), ..Case::new(kernels.model, 4, false) };
+    assert_eq!(plain.sums(&parameters, &[2]), again.sums(&parameters, &[2]));
+}
+
+#[test]
+fn coarsening_rounds_to_the_nearest_unit() {
+    assert_eq!(coarsen(&[7, 8, -8, -9, 24], 4), [0, 1, 0, -1, 2]);
+    assert_eq!(coarsen(&[7, -9], 0), [7, -9]);
+}
