@@ -259,14 +259,15 @@ impl Lattice {
     /// | norm | factor |
     /// | --- | --- |
     /// | NaN or infinite | 0: the example contributes nothing |
+    /// | so large that the factor leaves the normal numbers of f32 | 0 |
     /// | at most C | 1 / grid: the example is only rounded |
     #[must_use]
     pub fn factor(&self, norm: NormBound) -> ClipFactor {
         let norm = norm.0 / self.grid;
-        match norm.is_finite() {
-            true => ClipFactor((self.radius / norm.max(self.radius) / self.grid) as f32),
-            false => ClipFactor(0.0),
-        }
+        let factor = (self.radius / norm.max(self.radius) / self.grid) as f32;
+        // Below the normal numbers of f32 a factor could be rounded up by a half.
+        let usable = norm.is_finite() && factor.is_normal();
+        ClipFactor(if usable { factor } else { 0.0 })
     }
 }
 

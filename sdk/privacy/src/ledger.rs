@@ -92,9 +92,10 @@ impl Permit {
         self.round
     }
 
-    /// The event of one of the charged steps.
-    pub(crate) fn covers(&self, step: u32) -> Result<Event, Error> {
-        if u64::from(step) < self.event.count {
+    /// The event of one of the charged steps, if it is what `plan` says of this round.
+    pub(crate) fn covers(&self, plan: &PrivacyPlan, step: u32) -> Result<Event, Error> {
+        let charged = plan.round_event(self.round) == Some(self.event);
+        if charged && u64::from(step) < self.event.count {
             return Ok(Event { count: 1, ..self.event });
         }
         Err(Error::NotCharged { task: self.task.clone(), round: self.round })

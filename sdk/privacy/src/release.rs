@@ -24,7 +24,7 @@ impl Noise {
     /// Draws the noise of local step `step` for `active` coordinates.
     ///
     /// # Errors
-    /// [`Error::NotCharged`] when the permit does not cover that step;
+    /// [`Error::NotCharged`] when the permit does not cover that step of this very plan;
     /// [`Error::Parameter`] for more than [`MOST_COORDINATES`](crate::MOST_COORDINATES), or
     /// a standard deviation above 2^34 grid steps.
     pub fn draw(
@@ -34,7 +34,7 @@ impl Noise {
         step: u32,
         active: usize,
     ) -> Result<Self, Error> {
-        let event = permit.covers(step)?;
+        let event = permit.covers(plan, step)?;
         let std_steps = plan.noise_std_steps(permit.round());
         let values = seed.gaussian(u64::from(step), std_steps, active)?;
         Ok(Self { values, event })

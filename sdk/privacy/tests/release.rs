@@ -95,3 +95,14 @@ fn noise_for_other_coordinates_is_refused() {
     let mut sum = ClippedSum::new(plan.lattice(4).unwrap(), 4);
     assert!(noise.release(&mut sum, &[0, 4]).is_err());
 }
+
+#[test]
+fn a_permit_of_one_plan_does_not_cover_another() {
+    let (plan, permit) = (plan(), permit());
+    let mut weaker = plan.clone();
+    weaker.main.noise_multiplier = adafed_privacy::NoiseMultiplier::new(0.0).unwrap();
+    weaker.warmup.noise_multiplier = weaker.main.noise_multiplier;
+    let seed = NoiseSeed::predictable(1);
+    assert!(Noise::draw(&plan, &permit, &seed, 0, 4).is_ok());
+    assert!(Noise::draw(&weaker, &permit, &seed, 0, 4).is_err());
+}

@@ -80,6 +80,8 @@ impl ModelBuilder {
         if output.0 != self.graph.nodes.len() || output.0 == 0 {
             return Err(self.misfit(output, "the value that was made last"));
         }
+        // Once more for all nodes: those of activations are added without a check.
+        self.check_size(&[])?;
         let fits = match loss {
             Loss::CrossEntropy => self.shape(output).len() == 1,
             Loss::SequenceCrossEntropy => self.shape(output).len() == 2,

@@ -68,18 +68,21 @@ pub(super) struct OuterNorm {
     /// `gain^2`, packed as the right operand `[cols, rows]`; none where the gain is 1.
     gain: Option<Vec<f32>>,
     largest_gain: f32,
+    /// What the left factors are multiplied with, at most.
+    most_factor: f32,
 }
 
 impl OuterNorm {
-    /// `gain` `[rows, cols]`.
-    pub(super) fn new(rows: usize, cols: usize, gain: Option<&[f32]>) -> Self {
+    /// `gain` `[rows, cols]`; `grid`: length of a grid step.
+    pub(super) fn new(rows: usize, cols: usize, gain: Option<&[f32]>, grid: f64) -> Self {
         let largest_gain = gain.map_or(1.0, |gain| gain.iter().copied().fold(0.0, f32::max));
         let gain = gain.map(|gain| {
             let mut packed = vec![0.0; packed_len(cols, rows)];
             pack(&mut packed, cols, rows, |col, row| gain[row * cols + col].powi(2));
             packed
         });
-        Self { rows, cols, gain, largest_gain }
+        let most_factor = (1.0 / grid) as f32;
+        Self { rows, cols, gain, largest_gain, most_factor }
     }
 
     /// Relative error of [`OuterNorm::squares`].
@@ -97,6 +100,7 @@ impl OuterNorm {
         scratch: &mut Vec<f32>,
         sums: &mut [f64],
     ) {
+        self.refuse_overflow(left, right, sums);
         let examples = sums.len();
         let Some(gain) = &self.gain else {
             let rows = left.chunks_exact(self.rows).zip(right.chunks_exact(self.cols));
@@ -119,6 +123,21 @@ impl OuterNorm {
             let square = weighted_squares(left, weighted) * unit * unit;
             let unit = unit * f64::from(largest(left)) * f64::from(1.0 + self.largest_gain);
             *sum += square + lost(self.rows * self.cols, unit);
+        }
+    }
+}
+
+impl OuterNorm {
+    /// Infinite norms for examples whose products may be finite, but not the factors that
+    /// they are put together from: `right gain` and `left` times the clip factor, in f32.
+    fn refuse_overflow(&self, left: &[f32], right: &[f32], sums: &mut [f64]) {
+        let rows = left.chunks_exact(self.rows).zip(right.chunks_exact(self.cols));
+        for (sum, (left, right)) in sums.iter_mut().zip(rows) {
+            let (left, right) =
+                (largest(left) * self.most_factor, largest(right) * self.largest_gain);
+            if !(left.is_finite() && right.is_finite()) {
+                *sum = f64::INFINITY;
+            }
         }
     }
 }

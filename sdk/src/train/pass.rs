@@ -33,7 +33,8 @@ impl Constants {
         let outer = |part: &Part| match part.kind {
             PartKind::Outer { rows, cols, .. } => {
                 let range = part.start..part.start + rows * cols;
-                Some(OuterNorm::new(rows, cols, gain.as_deref().map(|gain| &gain[range])))
+                let gain = gain.as_deref().map(|gain| &gain[range]);
+                Some(OuterNorm::new(rows, cols, gain, lattice.grid()))
             }
             _ => None,
         };

@@ -1,8 +1,15 @@
-//! Descriptions, laws of the engine, and parity of the CPU kernels with the tensor path.
+//! Descriptions, laws of the engine, and its gradients against an oracle in f64 and against
+//! the tensor path.
 
+mod cases;
+mod checking;
+mod geometry;
+mod gradients;
 mod laws;
 #[cfg(feature = "candle")]
 mod parity;
+mod reference;
+mod refusals;
 mod specs;
 
 /// Values on `[-1, 1)` that look random; the same for the same seed.
