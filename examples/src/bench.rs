@@ -264,7 +264,6 @@ impl Bench {
     }
 
     /// Gives the time that the noise took.
-    #[expect(clippy::type_complexity, reason = "one step, as `measure` calls it")]
     fn private_step(&self) -> Result<Box<dyn FnMut() -> Result<Duration, Failure> + '_>, Failure> {
         let Self { model, data, layout, privacy, algorithm, mask, standardisation, .. } = self;
         let plans = Plans { layout, privacy, algorithm };

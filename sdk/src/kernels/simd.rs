@@ -211,8 +211,8 @@ impl Vector for Portable {
     #[inline(always)]
     unsafe fn mul_add(self, factor: Self, sum: Self) -> Self {
         let mut result = sum.0;
-        for lane in 0..8 {
-            result[lane] += self.0[lane] * factor.0[lane];
+        for (sum, (value, factor)) in result.iter_mut().zip(self.0.iter().zip(&factor.0)) {
+            *sum += value * factor;
         }
         Self(result)
     }

@@ -25,7 +25,7 @@ pub(super) fn squares(values: &[f32], gain: Option<&[f32]>) -> f64 {
             let blocks = values.chunks(BLOCK).zip(gain.chunks(BLOCK));
             blocks.map(|(values, gain)| scaled_block(values, gain)).sum::<f64>()
         }
-        None => values.chunks(BLOCK).map(|values| block(values)).sum::<f64>(),
+        None => values.chunks(BLOCK).map(block).sum::<f64>(),
     });
     sum + lost(values.len(), 1.0)
 }
