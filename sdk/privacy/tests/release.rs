@@ -99,7 +99,7 @@ fn noise_for_other_coordinates_is_refused() {
 #[test]
 fn a_permit_of_one_plan_does_not_cover_another() {
     let (plan, permit) = (plan(), permit());
-    let mut weaker = plan.clone();
+    let mut weaker = plan;
     weaker.main.noise_multiplier = adafed_privacy::NoiseMultiplier::new(0.0).unwrap();
     weaker.warmup.noise_multiplier = weaker.main.noise_multiplier;
     let seed = NoiseSeed::predictable(1);
