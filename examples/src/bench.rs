@@ -180,10 +180,9 @@ fn measure(options: &Options, threads: usize) -> Result<Measured, Failure> {
     let (wall, shares) = (start.elapsed().as_secs_f64(), profile::stop());
     let share = |spent: Duration| spent.as_secs_f64() / wall / threads as f64;
     drop(step);
-    let name = |value: &dyn ValueEnumName| value.name();
     Ok(Measured {
-        model: name(&options.model),
-        mode: name(&options.mode),
+        model: name(options.model),
+        mode: name(options.mode),
         batch: options.batch,
         threads,
         parameters: bench.model.parameters(),
@@ -199,14 +198,8 @@ fn measure(options: &Options, threads: usize) -> Result<Measured, Failure> {
 }
 
 /// The name under which a value is given on the command line.
-trait ValueEnumName {
-    fn name(&self) -> String;
-}
-
-impl<T: ValueEnum> ValueEnumName for T {
-    fn name(&self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-    }
+fn name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// Everything that is made once.

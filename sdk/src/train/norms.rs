@@ -125,9 +125,7 @@ impl OuterNorm {
             *sum += square + lost(self.rows * self.cols, unit);
         }
     }
-}
 
-impl OuterNorm {
     /// Infinite norms for examples whose products may be finite, but not the factors that
     /// they are put together from: `right gain` and `left` times the clip factor, in f32.
     fn refuse_overflow(&self, left: &[f32], right: &[f32], sums: &mut [f64]) {
