@@ -19,6 +19,10 @@ const ROUNDING: f64 = 3e-9;
 /// second derivatives below 100.
 const KINK: f64 = 100.0 * STEP;
 
+/// Two pixels within a step of a tie touch every weight of their channel, of which the
+/// smallest models have a few; by chance that happens once in some hundred thousand cases.
+const MOST_KINKS: usize = 4;
+
 /// Examples and their targets.
 pub(super) struct Batch {
     pub(super) inputs: Vec<f32>,
@@ -128,13 +132,14 @@ fn assert_slopes(
         };
         let (right, left) = (at(middle + STEP) - centre, centre - at(middle - STEP));
         oracle.trainable[index] = middle;
-        if (right - left).abs() > KINK * STEP {
-            kinks += 1;
-            continue;
-        }
-        let slope = 0.5 * (right + left) / STEP;
-        let error = (f64::from(*found) - slope).abs();
-        assert!(error < allowed, "{:?}[{index}]: {found} for {slope}", model.graph());
+        // At a kink the gradient is one side's slope, or lies between the two.
+        let is_kink = (right - left).abs() > KINK * STEP;
+        kinks += usize::from(is_kink);
+        let middle = 0.5 * (right + left);
+        let sides = if is_kink { (left.min(right), left.max(right)) } else { (middle, middle) };
+        let (least, most, found) = (sides.0 / STEP, sides.1 / STEP, f64::from(*found));
+        let is_true = found > least - allowed && found < most + allowed;
+        assert!(is_true, "{:?}[{index}]: {found} for {least} to {most}", model.graph());
     }
-    assert!(kinks <= gradient.len() / 50, "{kinks} entries lie at kinks");
+    assert!(kinks <= MOST_KINKS.max(gradient.len() / 50), "{kinks} entries lie at kinks");
 }

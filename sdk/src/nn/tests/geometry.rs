@@ -97,18 +97,36 @@ proptest! {
         kernel in 1_usize..5, stride in 1_usize..5, channels in 1_usize..20, average: bool,
         height in 2_usize..9, width in 2_usize..9, sequence: bool, seed in 0_u64..1000,
     ) {
-        let model = match sequence {
-            false => around(&[2, height, width], |m, x| {
-                let x = Conv2d::new(2, channels, 1).apply(m, "before", x)?;
-                if average { m.avg_pool2d(kernel, stride, x) } else { m.max_pool2d(kernel, stride, x) }
-            }),
-            true => around(&[2, height * width], |m, x| {
-                let x = Conv1d::new(2, channels, 1).apply(m, "before", x)?;
-                if average { m.avg_pool1d(kernel, stride, x) } else { m.max_pool1d(kernel, stride, x) }
-            }),
-        };
+        let model = pooled(kernel, stride, channels, average, [height, width], sequence);
         if let Some(model) = model {
             assert_true_gradients(model, seed);
         }
     }
+}
+
+/// A pool over a convolution; none where the kernel does not fit.
+fn pooled(
+    kernel: usize,
+    stride: usize,
+    channels: usize,
+    average: bool,
+    [height, width]: [usize; 2],
+    sequence: bool,
+) -> Option<Model> {
+    match sequence {
+        false => around(&[2, height, width], |m, x| {
+            let x = Conv2d::new(2, channels, 1).apply(m, "before", x)?;
+            if average { m.avg_pool2d(kernel, stride, x) } else { m.max_pool2d(kernel, stride, x) }
+        }),
+        true => around(&[2, height * width], |m, x| {
+            let x = Conv1d::new(2, channels, 1).apply(m, "before", x)?;
+            if average { m.avg_pool1d(kernel, stride, x) } else { m.max_pool1d(kernel, stride, x) }
+        }),
+    }
+}
+
+#[test]
+fn a_tie_of_two_pixels_is_a_kink_of_the_largest() {
+    let model = pooled(3, 1, 7, false, [8, 7], false).expect("the kernel fits");
+    assert_true_gradients(model, 774);
 }
