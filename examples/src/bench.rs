@@ -12,8 +12,8 @@ use adafed::algorithm::{
 use adafed::data::Examples;
 use adafed::nn::{Model, ModelSpec};
 use adafed::privacy::{
-    Adjacency, ClipNorm, Delta, Epsilon, Ledger, LedgerStore, Noise, NoiseMultiplier, NoiseSeed,
-    Permit, Policy, PrivacyPhase, PrivacyPlan, ResolutionBits, SamplingRate, TrustModel,
+    Adjacency, ClipNorm, Delta, Epsilon, Ledger, LedgerStore, NoiseMultiplier, NoiseSeed, Permit,
+    Policy, PrivacyPhase, PrivacyPlan, ResolutionBits, SamplingRate, TrustModel,
 };
 use adafed::profile;
 use adafed::train::{LocalRound, PlainGradient, Setting};
@@ -267,12 +267,13 @@ impl Bench {
         Ok(Box::new(move || {
             let seed = NoiseSeed::from_os()?;
             let start = Instant::now();
-            let noise = Noise::draw(privacy, &permit, &seed, 0, mask.active_count())?;
+            let noise = round.noise(&permit, &seed, 0)?;
             let spent = start.elapsed();
             let mut sum = round.clipped_sum(&parameters, &self.indices, 0)?;
             let released = round.release(noise, &mut sum)?;
             drop(sum);
             round.sgd(&mut parameters, &released, 0)?;
+            round.reuse(released);
             Ok(spent)
         }))
     }

@@ -87,30 +87,37 @@ pub struct ReleaseScale {
     pub expected_batch: f64,
 }
 
-/// Each active coordinate with its restored value, for `values` summed over `devices` that
-/// took `steps` steps each.
-fn restored<'a>(
-    values: &'a [i64],
-    devices: u32,
-    steps: u32,
-    mask: &'a Mask,
+/// What takes sums of releases back to gradients: g = b S grid / (uses L) + a.
+struct Restorer<'a> {
     standardisation: &'a Standardisation,
-    scale: ReleaseScale,
-) -> Result<impl Iterator<Item = (usize, f64)> + 'a, Error> {
-    let (found, expected) = (values.len(), mask.active_count());
-    if found != expected {
-        return Err(Error::Length { what: "sum of releases", found, expected });
+    /// grid / (uses L)
+    mean: f64,
+}
+
+impl<'a> Restorer<'a> {
+    /// For `found` values that are summed over `devices` with `steps` steps each.
+    fn new(
+        found: usize,
+        uses: (u32, u32),
+        mask: &Mask,
+        standardisation: &'a Standardisation,
+        scale: ReleaseScale,
+    ) -> Result<Self, Error> {
+        let expected = mask.active_count();
+        if found != expected {
+            return Err(Error::Length { what: "sum of releases", found, expected });
+        }
+        let uses = f64::from(uses.0) * f64::from(uses.1);
+        if uses == 0.0 {
+            let (value, expected) = ("0 devices or steps".to_owned(), "at least one of each");
+            return Err(Error::Setting { name: "sum of releases", value, expected });
+        }
+        Ok(Self { standardisation, mean: scale.grid / (uses * scale.expected_batch) })
     }
-    let uses = f64::from(devices) * f64::from(steps);
-    if uses == 0.0 {
-        let (value, expected) = ("0 devices or steps".to_owned(), "at least one of each");
-        return Err(Error::Setting { name: "sum of releases", value, expected });
+
+    fn restored(&self, j: usize, value: i64) -> f64 {
+        self.standardisation.scale(j) * (value as f64 * self.mean) + self.standardisation.centre(j)
     }
-    Ok(mask.indices().zip(values).map(move |(j, &s)| {
-        let b_over_l = standardisation.scale(j) / scale.expected_batch;
-        let mean = s as f64 * scale.grid / uses;
-        (j, b_over_l * mean + standardisation.centre(j))
-    }))
 }
 
 /// A plain SGD step of `parameters` `[d]`, in place, along one device's own release.
@@ -125,10 +132,39 @@ pub fn descend(
     scale: ReleaseScale,
     rate: f64,
 ) -> Result<(), Error> {
-    for (j, g) in restored(released.values(), 1, 1, mask, standardisation, scale)? {
-        parameters[j] = (f64::from(parameters[j]) - rate * g) as f32;
-    }
+    let values = released.values();
+    let restorer = Restorer::new(values.len(), (1, 1), mask, standardisation, scale)?;
+    descend_part(parameters, 0, mask.active(), values, &restorer, rate);
     Ok(())
+}
+
+/// Coordinates that are moved by one thread at a time.
+const PART: usize = 1 << 14;
+
+/// As [`descend`], for the coordinates from `start` on, cut in two for as long as it pays.
+fn descend_part(
+    parameters: &mut [f32],
+    start: usize,
+    active: &[u32],
+    values: &[i64],
+    restorer: &Restorer<'_>,
+    rate: f64,
+) {
+    if active.len() <= PART {
+        for (&j, &value) in active.iter().zip(values) {
+            let parameter = &mut parameters[j as usize - start];
+            *parameter =
+                (f64::from(*parameter) - rate * restorer.restored(j as usize, value)) as f32;
+        }
+        return;
+    }
+    let half = active.len() / 2;
+    let border = active[half] as usize;
+    let (first, second) = parameters.split_at_mut(border - start);
+    rayon::join(
+        || descend_part(first, start, &active[..half], &values[..half], restorer, rate),
+        || descend_part(second, border, &active[half..], &values[half..], restorer, rate),
+    );
 }
 
 /// A gradient estimate that left a noise mechanism, dense over all `d` coordinates
@@ -154,12 +190,13 @@ impl ReleasedGradient {
         standardisation: &Standardisation,
         scale: ReleaseScale,
     ) -> Result<Self, Error> {
-        let values = restored(&sum.values, sum.devices, sum.steps, mask, standardisation, scale)?;
+        let (found, uses) = (sum.values.len(), (sum.devices, sum.steps));
+        let restorer = Restorer::new(found, uses, mask, standardisation, scale)?;
         let mut gradient = Self::zeros(mask.len());
         let uses = f64::from(sum.devices) * f64::from(sum.steps);
-        for (j, value) in values {
+        for (j, &value) in mask.indices().zip(&sum.values) {
             let b_over_l = standardisation.scale(j) / scale.expected_batch;
-            gradient.values[j] = value;
+            gradient.values[j] = restorer.restored(j, value);
             gradient.noise_std[j] = scale.noise_std * b_over_l / uses.sqrt();
         }
         Ok(gradient)

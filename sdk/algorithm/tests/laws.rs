@@ -91,7 +91,7 @@ fn release(
         masked.apply(&mut gradient);
         sum.add(PerExample::new(&gradient), &mut scratch).unwrap();
     }
-    noise.release(&mut sum, mask.active()).unwrap()
+    noise.release(&mut [&mut sum], mask.active()).unwrap()
 }
 
 fn restored(

@@ -6,10 +6,6 @@
 
 use serde::{Deserialize, Serialize};
 
-mod parts;
-
-pub use parts::OuterPart;
-
 /// Moved into the closure of `vectorised!`, so that it can be called once only: a closure
 /// that could be called again is reached through a shim, which is not always inlined.
 struct Once;
@@ -18,7 +14,7 @@ struct Once;
 /// inlined into the block is compiled for it: its callees must be `#[inline(always)]`.
 macro_rules! vectorised {
     ($kernel:expr) => {{
-        let once = Once;
+        let once = $crate::lattice::Once;
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
@@ -28,6 +24,15 @@ macro_rules! vectorised {
         )
     }};
 }
+
+mod integers;
+mod outer;
+mod products;
+mod sum;
+
+pub use outer::OuterShape;
+pub(crate) use sum::add_totals;
+pub use sum::{ClippedSum, Contribution, SumLayout};
 
 use crate::{ClipNorm, Error};
 
@@ -94,8 +99,24 @@ impl<'a> PerExample<'a> {
 /// checked in exact integer arithmetic.
 pub struct Clipped<'a>(&'a [i32]);
 
-/// The lattice of one step: clip norm, grid step, and how many coordinates may be
-/// non-zero.
+/// How many coordinates of a release are rounded to the grid, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rounded {
+    /// Example by example.
+    pub each: usize,
+    /// Once, in the exact sum of a step.
+    pub once: usize,
+}
+
+impl From<usize> for Rounded {
+    /// All of them example by example.
+    fn from(each: usize) -> Self {
+        Self { each, once: 0 }
+    }
+}
+
+/// The lattice of one step: clip norm, grid step, and the radius to which contributions are
+/// clipped before they are rounded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lattice {
     steps_per_clip: u32,
@@ -104,24 +125,28 @@ pub struct Lattice {
 }
 
 impl Lattice {
-    /// A lattice for vectors with at most `active` non-zero coordinates.
+    /// A lattice for vectors whose non-zero coordinates are at most those of `active`.
     ///
-    /// Rounding moves each active coordinate by at most half a step, hence the whole
-    /// vector by at most sqrt(active)/2 steps in L2; the clip radius shrinks by that,
-    /// and by 2^-21 of itself for the f32 arithmetic before the rounding.
+    /// Rounding a contribution moves each of its coordinates by at most half a step, hence
+    /// the whole vector by at most sqrt(each)/2 steps in L2. Rounding an exact sum once can
+    /// widen the distance of two sums by at most 1.125 steps a coordinate
+    /// ([`SumLayout`]), hence by 1.125 sqrt(once) in L2. The clip radius shrinks by both, and
+    /// by 2^-21 of itself for the f32 arithmetic before the rounding.
     ///
     /// # Errors
     /// [`Error::Parameter`] when the rounding would eat more than half of C.
-    pub fn new(clip: ClipNorm, bits: ResolutionBits, active: usize) -> Result<Self, Error> {
-        let steps = f64::from(bits.steps_per_clip());
-        let radius = steps * (1.0 - f64::exp2(-21.0)) - (active as f64).sqrt() / 2.0;
+    pub fn new(
+        clip: ClipNorm,
+        bits: ResolutionBits,
+        active: impl Into<Rounded>,
+    ) -> Result<Self, Error> {
+        let (active, steps) = (active.into(), f64::from(bits.steps_per_clip()));
+        let rounding = (active.each as f64).sqrt() / 2.0 + 1.125 * (active.once as f64).sqrt();
+        let radius = steps * (1.0 - f64::exp2(-21.0)) - rounding;
         if radius < steps / 2.0 {
             let expected = "few enough for the resolution; raise resolution_bits";
-            return Err(Error::Parameter {
-                name: "active coordinates",
-                value: active as f64,
-                expected,
-            });
+            let value = (active.each + active.once) as f64;
+            return Err(Error::Parameter { name: "active coordinates", value, expected });
         }
         let steps_per_clip = bits.steps_per_clip();
         Ok(Self { steps_per_clip, grid: clip.value() / steps, radius })
@@ -177,7 +202,7 @@ macro_rules! opaque {
     )*};
 }
 
-opaque!(PerExample<'_>, Clipped<'_>, ClippedSum, NormBound, ClipFactor, OuterPart<'_>);
+opaque!(PerExample<'_>, Clipped<'_>, ClippedSum, Contribution<'_>, NormBound, ClipFactor);
 
 const LANES: usize = 8;
 
@@ -195,16 +220,22 @@ fn square_sum(values: &[f32]) -> f64 {
     lanes.iter().sum()
 }
 
-/// Rounds `values * factor` to integers; returns the exact sum of their squares.
+/// The integer nearest to `value * factor`, where that is below 2^22.
 ///
-/// Adding 1.5 * 2^23 leaves the nearest integer in the low mantissa bits of an f32
-/// below 2^22, on every instruction set and without a library call.
+/// Adding 1.5 * 2^23 leaves it in the low mantissa bits, on every instruction set and without
+/// a library call. No fused multiply-add: every processor gives the same integers.
+#[inline(always)]
+fn rounded_product(value: f32, factor: f32) -> i32 {
+    const MAGIC: f32 = 12_582_912.0;
+    ((value * factor + MAGIC).to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32)
+}
+
+/// Rounds `values * factor` to integers; returns the exact sum of their squares.
 #[inline(always)]
 fn round_to_lattice(values: &[f32], factor: f32, out: &mut [i32]) -> u64 {
-    const MAGIC: f32 = 12_582_912.0;
     let mut lanes = [0_u64; LANES];
     let mut round = |lane: usize, x: f32| {
-        let q = ((x * factor + MAGIC).to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32);
+        let q = rounded_product(x, factor);
         lanes[lane] = lanes[lane].wrapping_add((i64::from(q) * i64::from(q)) as u64);
         q
     };
@@ -268,151 +299,6 @@ impl Lattice {
         // Below the normal numbers of f32 a factor could be rounded up by a half.
         let usable = norm.is_finite() && factor.is_normal();
         ClipFactor(if usable { factor } else { 0.0 })
-    }
-}
-
-/// Exact sum of clipped contributions, over `d` coordinates.
-///
-/// Contributions come whole ([`ClippedSum::add`]), or in parts that an engine never puts
-/// together: then [`ClippedSum::reserve`] is called for a group of examples, and each of
-/// their coordinates is added at most once, with the example's own [`ClipFactor`]. Either
-/// way every example's contribution is rounded to the lattice by itself.
-#[derive(Clone)]
-pub struct ClippedSum {
-    lattice: Lattice,
-    // i32 partial sums are half the memory traffic; `room` says how many more
-    // contributions fit before they are folded into the i64 totals.
-    partial: Vec<i32>,
-    room: u32,
-    // Empty until the first fold.
-    total: Vec<i64>,
-}
-
-impl ClippedSum {
-    /// An empty sum over `d` coordinates.
-    #[must_use]
-    pub fn new(lattice: Lattice, d: usize) -> Self {
-        let room = Self::capacity(&lattice);
-        Self { lattice, partial: vec![0; d], room, total: Vec::new() }
-    }
-
-    fn capacity(lattice: &Lattice) -> u32 {
-        (i32::MAX as u32) / lattice.steps_per_clip
-    }
-
-    /// Clips one example's gradient and adds it.
-    ///
-    /// # Errors
-    /// [`Error::Length`] when the gradient does not have `d` entries.
-    pub fn add(&mut self, example: PerExample<'_>, scratch: &mut Vec<i32>) -> Result<(), Error> {
-        let (found, expected) = (example.0.len(), self.partial.len());
-        if found != expected {
-            return Err(Error::Length { what: "per-example gradient", found, expected });
-        }
-        self.reserve(1);
-        let Clipped(quanta) = self.lattice.clip(example, scratch);
-        vectorised!(for (sum, &q) in self.partial.iter_mut().zip(quanta) {
-            *sum += q;
-        });
-        Ok(())
-    }
-
-    /// Makes room for the parts of `examples` more examples.
-    ///
-    /// # Panics
-    /// Where `examples` is more than fit at once: 2^31 / 2^resolution bits.
-    pub fn reserve(&mut self, examples: u32) {
-        if self.room < examples {
-            self.fold();
-        }
-        assert!(self.room >= examples, "{examples} examples at once are too many");
-        self.room -= examples;
-    }
-
-    /// Adds a part of one example: `values` times `gain`, on the coordinates from `start`.
-    pub fn add_part(
-        &mut self,
-        start: usize,
-        values: &[f32],
-        gain: Option<&[f32]>,
-        factor: ClipFactor,
-    ) {
-        if factor.is_zero() {
-            return;
-        }
-        let sums = &mut self.partial[start..start + values.len()];
-        vectorised!(match gain {
-            Some(gain) => parts::add_scaled(sums, values, gain, factor.0),
-            None => parts::add(sums, values, factor.0),
-        });
-    }
-
-    /// Adds the outer products `left[e, r] right[e, c]` times `gain[r, c]` of a group of
-    /// examples e, on the coordinates `[rows, cols]` from `start`.
-    pub fn add_outer(&mut self, start: usize, part: &OuterPart<'_>, scratch: &mut Vec<f32>) {
-        let sums = &mut self.partial[start..start + part.rows * part.cols];
-        part.lay_out(scratch);
-        vectorised!(parts::add_outer(sums, part, scratch));
-    }
-
-    fn fold(&mut self) {
-        self.total.resize(self.partial.len(), 0);
-        for (total, partial) in self.total.iter_mut().zip(&mut self.partial) {
-            *total += i64::from(std::mem::take(partial));
-        }
-        self.room = Self::capacity(&self.lattice);
-    }
-
-    /// Adds another sum over the same lattice and empties it. Exact, so the order of
-    /// merging cannot be seen in the result.
-    pub fn merge(&mut self, other: &mut Self) {
-        assert_eq!(self.lattice, other.lattice, "sums of one step share one lattice");
-        if !self.total.is_empty() || !other.total.is_empty() {
-            self.fold();
-        }
-        if self.room < Self::capacity(&other.lattice) - other.room {
-            self.fold();
-        }
-        self.room -= Self::capacity(&other.lattice) - other.room;
-        vectorised!(for (sum, q) in self.partial.iter_mut().zip(&other.partial) {
-            *sum += q;
-        });
-        self.total.iter_mut().zip(&other.total).for_each(|(a, b)| *a += b);
-        other.clear();
-    }
-
-    /// Back to zero.
-    pub fn clear(&mut self) {
-        if self.room == Self::capacity(&self.lattice) && self.total.is_empty() {
-            return;
-        }
-        self.partial.fill(0);
-        self.total.fill(0);
-        self.room = Self::capacity(&self.lattice);
-    }
-
-    /// The lattice the contributions were clipped to.
-    #[must_use]
-    pub(crate) const fn lattice(&self) -> &Lattice {
-        &self.lattice
-    }
-
-    /// Number of coordinates.
-    pub(crate) fn len(&self) -> usize {
-        self.partial.len()
-    }
-
-    /// The exact total of one coordinate, still private: only the noise mechanism may see it.
-    pub(crate) fn total(&self, coordinate: usize) -> i64 {
-        let folded = self.total.get(coordinate).copied().unwrap_or(0);
-        folded + i64::from(self.partial[coordinate])
-    }
-
-    /// The exact totals, in grid steps: private values, shown to tests only.
-    #[cfg(any(test, feature = "test-util"))]
-    #[must_use]
-    pub fn reveal(&self) -> Vec<i64> {
-        (0..self.len()).map(|coordinate| self.total(coordinate)).collect()
     }
 }
 
@@ -491,9 +377,8 @@ mod tests {
             }
             sum
         };
-        let whole = sum(0..20_000).reveal();
-        let mut parts = sum(12_345..20_000);
-        parts.merge(&mut sum(0..12_345));
-        assert_eq!(whole, parts.reveal());
+        let whole = ClippedSum::reveal(vec![&mut sum(0..20_000)]);
+        let (mut first, mut second) = (sum(12_345..20_000), sum(0..12_345));
+        assert_eq!(whole, ClippedSum::reveal(vec![&mut first, &mut second]));
     }
 }

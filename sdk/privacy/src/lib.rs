@@ -18,7 +18,8 @@ mod release;
 pub use error::Error;
 pub use event::{Adjacency, Composition, Event, Mechanism};
 pub use lattice::{
-    ClipFactor, Clipped, ClippedSum, Lattice, NormBound, OuterPart, PerExample, ResolutionBits,
+    ClipFactor, Clipped, ClippedSum, Contribution, Lattice, NormBound, OuterShape, PerExample,
+    ResolutionBits, Rounded, SumLayout,
 };
 pub use ledger::{Ledger, LedgerStore, Permit, Record};
 pub use noise::{MOST_COORDINATES, NoiseSeed};

@@ -92,7 +92,8 @@ impl NoiseSeed {
         (0..population).filter(|_| rng.next_u64() < threshold).collect()
     }
 
-    /// `count` draws of round(N(0, std_steps^2)), for local step `step`.
+    /// `count` draws of round(N(0, std_steps^2)), for local step `step`, in place of what
+    /// `values` holds.
     ///
     /// Adding it to an integer sum x gives round(x + N(0, std_steps^2)), which is
     /// post-processing of the Gaussian mechanism. The values do not depend on the number
@@ -115,20 +116,29 @@ impl NoiseSeed {
         step: u64,
         std_steps: f64,
         count: usize,
-    ) -> Result<Vec<i64>, Error> {
+        values: &mut Vec<i64>,
+    ) -> Result<(), Error> {
         check(std_steps, count)?;
-        let mut values = vec![0; count];
+        values.resize(count, 0);
         if std_steps * REACH <= 0.5 {
-            return Ok(values);
+            values.fill(0);
+            return Ok(());
         }
         let ziggurat = Ziggurat::new(std_steps);
         let fill = |(block, out): (usize, &mut [i64])| self.fill(step, block, &ziggurat, out);
         if count <= BLOCK {
-            fill((0, &mut values));
+            fill((0, values));
         } else {
             values.par_chunks_mut(BLOCK).enumerate().for_each(fill);
         }
-        Ok(values)
+        Ok(())
+    }
+
+    /// As [`Self::gaussian`], for tests.
+    #[cfg(test)]
+    pub(crate) fn draws(&self, step: u64, std_steps: f64, count: usize) -> Result<Vec<i64>, Error> {
+        let mut values = vec![7; 3];
+        self.gaussian(step, std_steps, count, &mut values).map(|()| values)
     }
 
     /// Fills one block of at most BLOCK coordinates.
@@ -214,7 +224,7 @@ mod tests {
     #[test]
     fn steps_and_purposes_use_independent_streams() {
         let seed = NoiseSeed::predictable(4);
-        let draw = |step| seed.gaussian(step, 1e6, 4).unwrap();
+        let draw = |step| seed.draws(step, 1e6, 4).unwrap();
         assert_ne!(draw(0), draw(1));
         assert_eq!(draw(5), draw(5));
     }
@@ -223,14 +233,14 @@ mod tests {
     fn edge_cases_of_noise_are_those_of_the_documentation() {
         let seed = NoiseSeed::predictable(5);
         for std in [0.0, 1e-300, 0.0135] {
-            assert_eq!(seed.gaussian(0, std, 3).unwrap(), [0; 3]);
+            assert_eq!(seed.draws(0, std, 3).unwrap(), [0; 3]);
         }
         for std in [-1.0, f64::NAN, f64::INFINITY, LARGEST_STD * 1.01] {
-            assert!(seed.gaussian(0, std, 3).is_err());
+            assert!(seed.draws(0, std, 3).is_err());
         }
-        assert!(seed.gaussian(0, 0.0, MOST_COORDINATES + 1).is_err());
-        assert!(seed.gaussian(0, 1.0, 0).unwrap().is_empty());
-        let large = seed.gaussian(0, LARGEST_STD, 9).unwrap();
+        assert!(seed.draws(0, 0.0, MOST_COORDINATES + 1).is_err());
+        assert!(seed.draws(0, 1.0, 0).unwrap().is_empty());
+        let large = seed.draws(0, LARGEST_STD, 9).unwrap();
         assert!(large.iter().any(|v| v.unsigned_abs() > 1 << 33), "{large:?}");
     }
 
@@ -239,7 +249,7 @@ mod tests {
         let seed = NoiseSeed::predictable(6);
         let draw = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| seed.gaussian(3, 262_144.0, 50_001).unwrap())
+            pool.install(|| seed.draws(3, 262_144.0, 50_001).unwrap())
         };
         let one = draw(1);
         assert!(one == draw(2) && one == draw(4));
@@ -254,7 +264,7 @@ mod tests {
             [(); 64].map(|()| rng.next_u64())
         };
         assert_ne!(words(0), words(REGION_WORDS));
-        let noise = seed.gaussian(1, 1e6, 2 * BLOCK).unwrap();
+        let noise = seed.draws(1, 1e6, 2 * BLOCK).unwrap();
         assert_ne!(noise[..BLOCK], noise[BLOCK..]);
     }
 }

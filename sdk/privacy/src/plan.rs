@@ -151,11 +151,11 @@ impl PrivacyPlan {
         accounting::epsilon(&self.composition(), self.delta)
     }
 
-    /// The lattice of a step with `active` active coordinates.
+    /// The lattice of a step with these active coordinates.
     ///
     /// # Errors
     /// [`Error::Parameter`] when the resolution is too coarse for so many.
-    pub fn lattice(&self, active: usize) -> Result<Lattice, Error> {
+    pub fn lattice(&self, active: impl Into<crate::Rounded>) -> Result<Lattice, Error> {
         Lattice::new(self.clip, self.resolution_bits, active)
     }
 

@@ -1,6 +1,8 @@
 //! The only way from private sums to values that may leave: noise, under a permit.
 
-use crate::lattice::ClippedSum;
+use rayon::prelude::*;
+
+use crate::lattice::{ClippedSum, add_totals};
 use crate::ledger::Permit;
 use crate::noise::NoiseSeed;
 use crate::plan::PrivacyPlan;
@@ -34,32 +36,53 @@ impl Noise {
         step: u32,
         active: usize,
     ) -> Result<Self, Error> {
+        Self::draw_into(Vec::new(), plan, permit, seed, step, active)
+    }
+
+    /// As [`Noise::draw`], into the memory of `values`, such as that of an earlier release
+    /// ([`Released::into_values`]); what it holds is overwritten.
+    ///
+    /// # Errors
+    /// As [`Noise::draw`].
+    pub fn draw_into(
+        mut values: Vec<i64>,
+        plan: &PrivacyPlan,
+        permit: &Permit,
+        seed: &NoiseSeed,
+        step: u32,
+        active: usize,
+    ) -> Result<Self, Error> {
         let event = permit.covers(plan, step)?;
         let std_steps = plan.noise_std_steps(permit.round());
-        let values = seed.gaussian(u64::from(step), std_steps, active)?;
+        seed.gaussian(u64::from(step), std_steps, active, &mut values)?;
         Ok(Self { values, event })
     }
 
-    /// Adds the noise to an exact sum, and empties it; frozen coordinates are dropped, not noised.
+    /// Adds the noise to the exact sum of one step, which may lie in several parts, and
+    /// empties them; frozen coordinates are dropped, not noised.
     ///
     /// `active` holds the places of the active coordinates in the sum, each once.
     ///
     /// # Errors
     /// [`Error::Length`] when the noise was drawn for another number of coordinates, or
     /// the sum does not reach the last one.
-    pub fn release(self, sum: &mut ClippedSum, active: &[u32]) -> Result<Released, Error> {
+    pub fn release(self, sums: &mut [&mut ClippedSum], active: &[u32]) -> Result<Released, Error> {
         let (found, expected) = (active.len(), self.values.len());
         if found != expected {
             return Err(Error::Length { what: "active coordinates", found, expected });
         }
-        let grid = sum.lattice().grid();
-        if let Some(&beyond) = active.iter().find(|j| **j as usize >= sum.len()) {
-            let (found, expected) = (sum.len(), beyond as usize + 1);
-            return Err(Error::Length { what: "sum", found, expected });
+        let Some(first) = sums.first() else {
+            return Err(Error::Length { what: "parts of a sum", found: 0, expected: 1 });
+        };
+        let (grid, found) = (first.lattice().grid(), first.layout().len());
+        // The largest, without a way out of the loop: it becomes vector code.
+        let beyond = active.iter().fold(0, |most, place| (*place as usize + 1).max(most));
+        if beyond > found {
+            return Err(Error::Length { what: "sum", found, expected: beyond });
         }
         let mut values = self.values;
-        values.iter_mut().zip(active).for_each(|(v, &j)| *v += sum.total(j as usize));
-        sum.clear();
+        add_totals(sums, active, &mut values);
+        sums.par_iter_mut().for_each(|sum| sum.clear());
         Ok(Released { values, grid, event: self.event })
     }
 }
@@ -78,6 +101,12 @@ impl Released {
     #[must_use]
     pub fn values(&self) -> &[i64] {
         &self.values
+    }
+
+    /// The noised sums, without what goes with them.
+    #[must_use]
+    pub fn into_values(self) -> Vec<i64> {
+        self.values
     }
 
     /// Length of a grid step.

@@ -25,7 +25,7 @@ fn release_under(permit: &Permit, examples: &[Vec<f32>], seed: u64) -> Vec<f64> 
     let mut sum = ClippedSum::new(plan.lattice(d).unwrap(), d);
     let mut scratch = Vec::new();
     examples.iter().for_each(|e| sum.add(PerExample::new(e), &mut scratch).unwrap());
-    let released = noise.release(&mut sum, &active).unwrap();
+    let released = noise.release(&mut [&mut sum], &active).unwrap();
     released.values().iter().map(|&v| v as f64 * released.grid()).collect()
 }
 
@@ -90,10 +90,10 @@ fn noise_for_other_coordinates_is_refused() {
     let plan = plan();
     let noise = Noise::draw(&plan, &permit(), &NoiseSeed::predictable(1), 0, 3).unwrap();
     let mut sum = ClippedSum::new(plan.lattice(4).unwrap(), 4);
-    assert!(noise.release(&mut sum, &[0, 1]).is_err());
+    assert!(noise.release(&mut [&mut sum], &[0, 1]).is_err());
     let noise = Noise::draw(&plan, &permit(), &NoiseSeed::predictable(1), 0, 2).unwrap();
     let mut sum = ClippedSum::new(plan.lattice(4).unwrap(), 4);
-    assert!(noise.release(&mut sum, &[0, 4]).is_err());
+    assert!(noise.release(&mut [&mut sum], &[0, 4]).is_err());
 }
 
 #[test]

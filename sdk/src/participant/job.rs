@@ -1,5 +1,7 @@
 //! One round on a device: what was fetched, how far training is, and what will leave.
 
+use std::sync::Arc;
+
 use adafed_algorithm::{Mask, Standardisation};
 use adafed_privacy::{NoiseSeed, Permit};
 use adafed_wire::{
@@ -12,7 +14,7 @@ use super::connection::Connection;
 use crate::Error;
 use crate::data::Dataset;
 use crate::nn::{Model, ModelSpec};
-use crate::train::{LocalRound, Setting, add_release, coarsen};
+use crate::train::{Kept, LocalRound, Setting, add_release, coarsen};
 use crate::transport::Transport;
 
 /// The part of a job that is saved. As secret as the examples: it holds the seed.
@@ -43,6 +45,8 @@ pub(super) struct Job {
     model: Model,
     mask: Mask,
     standardisation: Standardisation,
+    /// What the steps of the round share; made by the first one.
+    kept: Option<Arc<Kept>>,
 }
 
 impl Job {
@@ -86,7 +90,7 @@ impl Job {
         let mask = decode::<MaskMessage>(&saved.mask)?.mask(d)?;
         let scale: ScaleMessage = decode(&saved.scale)?;
         let standardisation = scale.standardisation(&mask, &plan.layout)?;
-        Ok(Self { saved, plan, model, mask, standardisation })
+        Ok(Self { saved, plan, model, mask, standardisation, kept: None })
     }
 
     pub(super) fn save(&self) -> Result<Vec<u8>, Error> {
@@ -133,14 +137,18 @@ impl Job {
 
     /// One private step.
     pub(super) fn step(&mut self, data: &dyn Dataset, permit: &Permit) -> Result<(), Error> {
-        let local = LocalRound::new(Setting {
+        let setting = Setting {
             model: &self.model,
             data,
             plans: self.plan.plans(),
             mask: &self.mask,
             standardisation: &self.standardisation,
             dropout_seed: self.saved.assignment.round,
-        })?;
+        };
+        let local = match self.kept.take() {
+            Some(kept) => LocalRound::resume(setting, kept),
+            None => LocalRound::new(setting)?,
+        };
         let Saved { seed, steps, sums, parameters, assignment, .. } = &mut self.saved;
         let released = local.step(&parameters.parameters, permit, seed, *steps)?;
         if *steps + 1 < self.plan.privacy.local_steps {
@@ -148,6 +156,8 @@ impl Job {
         }
         add_release(sums, &released);
         *steps += 1;
+        local.reuse(released);
+        self.kept = Some(local.kept());
         Ok(())
     }
 

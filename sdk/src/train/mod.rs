@@ -6,12 +6,12 @@ mod plain;
 #[cfg(feature = "candle")]
 mod tensors;
 
-use std::ops::{Deref, DerefMut};
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use adafed_algorithm::{Mask, Plans, Standardisation, descend};
-use adafed_privacy::{ClippedSum, Noise, NoiseSeed, Permit, Released};
+use adafed_privacy::{ClippedSum, Noise, NoiseSeed, Permit, Released, Rounded};
 
 pub use self::plain::PlainGradient;
 
@@ -20,6 +20,7 @@ use crate::Error;
 use crate::data::Dataset;
 use crate::nn::Model;
 use crate::nn::cpu::{Engine, Workspace};
+use crate::profile;
 
 impl Model {
     /// Reads a micro-batch, and refuses what the model cannot take.
@@ -78,10 +79,18 @@ pub struct Setting<'a> {
 /// One round on one device, with the buffers that its steps share.
 pub struct LocalRound<'a> {
     setting: Setting<'a>,
+    kept: Arc<Kept>,
+}
+
+/// What the steps of one round share: public constants, and buffers that hold nothing from
+/// one step to the next.
+pub struct Kept {
     constants: Constants,
     /// Where each active coordinate lies in the engine's order.
     places: Vec<u32>,
     workers: Mutex<Vec<Worker>>,
+    /// Memory of releases that nobody needs any more.
+    values: Mutex<Vec<Vec<i64>>>,
 }
 
 impl<'a> LocalRound<'a> {
@@ -91,32 +100,42 @@ impl<'a> LocalRound<'a> {
     /// Where the plan's lattice is too coarse for so many active coordinates.
     pub fn new(setting: Setting<'a>) -> Result<Self, Error> {
         let Setting { model, plans, mask, standardisation, .. } = setting;
-        let engine = model.step_engine(standardisation.centres().is_some());
-        let lattice = plans.privacy.lattice(mask.active_count())?;
-        // The tensor path gives gradients in flat order.
-        let flat: Vec<u32>;
-        let order = if model.is_on_kernels() {
-            &engine.order
-        } else {
-            flat = (0..model.parameters() as u32).collect();
-            &flat
-        };
+        // The tensor path gives whole gradients, in flat order.
+        let engine =
+            model.is_on_kernels().then(|| model.step_engine(standardisation.centres().is_some()));
+        let flat = || (0..model.parameters() as u32).collect();
+        let order: Cow<'_, [u32]> =
+            engine.map_or_else(|| Cow::Owned(flat()), |engine| Cow::Borrowed(&engine.order[..]));
+        let each_len = engine.map_or(order.len(), |engine| engine.each_len);
         let arranged = |flat: &[f32]| order.iter().map(|j| flat[*j as usize]).collect();
         let masked = standardisation.masked(mask);
         let gain = masked.gains().map(arranged);
         let centre = masked.centres().map(arranged);
         let mut inverse = vec![0; order.len()];
         order.iter().zip(0..).for_each(|(flat, place)| inverse[*flat as usize] = place);
-        Ok(Self {
-            setting,
-            constants: Constants::new(engine, lattice, gain, centre),
-            places: mask.active().iter().map(|flat| inverse[*flat as usize]).collect(),
-            workers: Mutex::default(),
-        })
+        let places: Vec<u32> = mask.active().iter().map(|flat| inverse[*flat as usize]).collect();
+        let each = places.iter().filter(|place| (**place as usize) < each_len).count();
+        let lattice = plans.privacy.lattice(Rounded { each, once: places.len() - each })?;
+        let outers = engine.map_or_else(Vec::new, pass::outer_parts);
+        let constants = Constants::new(each_len, outers, lattice, gain, centre)?;
+        let (workers, values) = Default::default();
+        Ok(Self { setting, kept: Arc::new(Kept { constants, places, workers, values }) })
+    }
+
+    /// Goes on with what an earlier step of the same round left in [`LocalRound::kept`].
+    #[must_use]
+    pub fn resume(setting: Setting<'a>, kept: Arc<Kept>) -> Self {
+        Self { setting, kept }
+    }
+
+    /// What a later step of the same round can go on with.
+    #[must_use]
+    pub fn kept(&self) -> Arc<Kept> {
+        self.kept.clone()
     }
 
     fn engine(&self) -> &'a Engine {
-        self.setting.model.step_engine(self.constants.centre.is_some())
+        self.setting.model.step_engine(self.kept.constants.centre.is_some())
     }
 
     /// One private step at `parameters`: sample, per-example gradients, standardise,
@@ -134,18 +153,33 @@ impl<'a> LocalRound<'a> {
         step: u32,
     ) -> Result<Released, Error> {
         let plan = self.setting.plans.privacy;
-        let noise = Noise::draw(plan, permit, seed, step, self.places.len())?;
+        let noise = self.noise(permit, seed, step)?;
         let drawn = seed.poisson_sample(u64::from(step), plan.rate, self.setting.data.len());
         let mut sum = self.clipped_sum(parameters, &drawn, step)?;
         self.release(noise, &mut sum)
+    }
+
+    /// The noise of one step, drawn before its sum is known.
+    ///
+    /// # Errors
+    /// As [`Noise::draw`].
+    pub fn noise(&self, permit: &Permit, seed: &NoiseSeed, step: u32) -> Result<Noise, Error> {
+        let values = lock(&self.kept.values).pop().unwrap_or_default();
+        let (plan, active) = (self.setting.plans.privacy, self.kept.places.len());
+        Ok(Noise::draw_into(values, plan, permit, seed, step, active)?)
     }
 
     /// Adds `noise` to a sum of this round, and empties it.
     ///
     /// # Errors
     /// Where the noise was drawn for another number of coordinates.
-    pub fn release(&self, noise: Noise, sum: &mut RoundSum<'_>) -> Result<Released, Error> {
-        Ok(noise.release(sum, &self.places)?)
+    pub fn release(&self, noise: Noise, sum: &mut RoundSum) -> Result<Released, Error> {
+        Ok(noise.release(&mut sum.parts(), &self.kept.places)?)
+    }
+
+    /// Takes back a release that nobody needs any more: the next one uses its memory.
+    pub fn reuse(&self, released: Released) {
+        lock(&self.kept.values).push(released.into_values());
     }
 
     /// Exact sum of the clipped gradients of the examples at `indices`, in the engine's
@@ -161,28 +195,22 @@ impl<'a> LocalRound<'a> {
         parameters: &[f32],
         indices: &[usize],
         step: u32,
-    ) -> Result<RoundSum<'_>, Error> {
+    ) -> Result<RoundSum, Error> {
         let Setting { model, data, dropout_seed, .. } = self.setting;
         let dropout = dropout_seed.wrapping_add(u64::from(step) << 32);
-        let (engine, constants) = (self.engine(), &self.constants);
+        let (engine, constants) = (self.engine(), &self.kept.constants);
         #[cfg(feature = "candle")]
         if let Some(tensors) = model.tensors() {
             let pass = tensors::TensorPass { model, tensors, data, constants, parameters, dropout };
             let mut worker = self.worker();
             pass.add(&mut worker, indices)?;
-            return Ok(self.held(worker));
+            return Ok(self.held(vec![worker]));
         }
         let bound = model.bind(parameters)?;
         let pass = Pass { engine, model: &bound, data, constants, dropout };
         let next = AtomicUsize::new(0);
         let parts = rayon::broadcast(|_| self.work(&pass, indices, &next));
-        let mut sums = Vec::with_capacity(parts.len());
-        for part in parts {
-            sums.push(self.held(part?));
-        }
-        let mut whole = sums.pop().unwrap_or_else(|| self.held(self.worker()));
-        sums.iter_mut().for_each(|part| whole.merge(part));
-        Ok(whole)
+        Ok(self.held(parts.into_iter().collect::<Result<_, _>>()?))
     }
 
     /// One thread's share: micro-batches until there are no more.
@@ -197,6 +225,7 @@ impl<'a> LocalRound<'a> {
         loop {
             let start = next.fetch_add(size, Ordering::Relaxed);
             if start >= indices.len() {
+                profile::per_example(|| worker.sum.settle());
                 return Ok(worker);
             }
             let micro_batch = &indices[start..indices.len().min(start + size)];
@@ -208,15 +237,14 @@ impl<'a> LocalRound<'a> {
     }
 
     fn worker(&self) -> Worker {
-        let kept = self.workers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = lock(&self.kept.workers).pop();
         kept.unwrap_or_else(|| {
-            let workspace = self.setting.model.workspace();
-            Worker::new(self.engine(), workspace, self.constants.lattice)
+            Worker::new(self.engine(), self.setting.model.workspace(), &self.kept.constants)
         })
     }
 
-    fn held(&self, worker: Worker) -> RoundSum<'_> {
-        RoundSum { pool: &self.workers, worker: Some(worker) }
+    fn held(&self, workers: Vec<Worker>) -> RoundSum {
+        RoundSum { kept: self.kept.clone(), workers }
     }
 
     /// A plain SGD step of the parameters, in place, along one release.
@@ -235,35 +263,35 @@ impl<'a> LocalRound<'a> {
     }
 }
 
-/// A sum of one round; its buffers go back to the round, emptied, when it is dropped.
-pub struct RoundSum<'r> {
-    pool: &'r Mutex<Vec<Worker>>,
-    /// Exactly one, until the drop.
-    worker: Option<Worker>,
+/// A sum of one round, in parts; its buffers go back to the round, emptied, when it is
+/// dropped.
+pub struct RoundSum {
+    kept: Arc<Kept>,
+    workers: Vec<Worker>,
 }
 
-const HELD: &str = "the worker leaves only in drop";
+impl RoundSum {
+    fn parts(&mut self) -> Vec<&mut ClippedSum> {
+        self.workers.iter_mut().map(|worker| &mut worker.sum).collect()
+    }
 
-impl Deref for RoundSum<'_> {
-    type Target = ClippedSum;
-    fn deref(&self) -> &ClippedSum {
-        &self.worker.as_ref().expect(HELD).sum
+    /// The exact sums, in grid steps, in the engine's order: private values, for tests only.
+    #[cfg(any(test, feature = "test-util"))]
+    #[must_use]
+    pub fn reveal(&mut self) -> Vec<i64> {
+        ClippedSum::reveal(self.parts())
     }
 }
 
-impl DerefMut for RoundSum<'_> {
-    fn deref_mut(&mut self) -> &mut ClippedSum {
-        &mut self.worker.as_mut().expect(HELD).sum
-    }
-}
-
-impl Drop for RoundSum<'_> {
+impl Drop for RoundSum {
     fn drop(&mut self) {
-        if let Some(mut worker) = self.worker.take() {
-            worker.sum.clear();
-            self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
-        }
+        self.workers.iter_mut().for_each(|worker| worker.sum.clear());
+        lock(&self.kept.workers).append(&mut self.workers);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Adds a release to the sum of a round's releases so far.

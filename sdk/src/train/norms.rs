@@ -20,14 +20,39 @@ const F32_ROUNDING: f64 = 1.0 / (1 << 23) as f64;
 /// Squares below 2^-126 are lost; that is at most 2^-126 a term, and
 /// [`lost`] gives the sum of it.
 pub(super) fn squares(values: &[f32], gain: Option<&[f32]>) -> f64 {
-    let sum = vectorised!(match gain {
-        Some(gain) => {
-            let blocks = values.chunks(BLOCK).zip(gain.chunks(BLOCK));
-            blocks.map(|(values, gain)| scaled_block(values, gain)).sum::<f64>()
+    vectorised!(square_sum(values, gain)) + lost(values.len(), 1.0)
+}
+
+/// As [`squares`], of `rows` of a table `[.., dim]`: `values` `[rows, dim]`, `gain` that of
+/// the whole table.
+pub(super) fn row_squares(rows: &[u32], values: &[f32], dim: usize, gain: Option<&[f32]>) -> f64 {
+    let sum = vectorised!({
+        let mut sum = 0.0;
+        for (row, values) in rows.iter().zip(values.chunks_exact(dim)) {
+            let gain = gain.map(|gain| &gain[*row as usize * dim..][..dim]);
+            sum += square_sum(values, gain);
         }
-        None => values.chunks(BLOCK).map(block).sum::<f64>(),
+        sum
     });
     sum + lost(values.len(), 1.0)
+}
+
+#[inline(always)]
+fn square_sum(values: &[f32], gain: Option<&[f32]>) -> f64 {
+    let mut sum = 0.0;
+    match gain {
+        Some(gain) => {
+            for (values, gain) in values.chunks(BLOCK).zip(gain.chunks(BLOCK)) {
+                sum += scaled_block(values, gain);
+            }
+        }
+        None => {
+            for values in values.chunks(BLOCK) {
+                sum += block(values);
+            }
+        }
+    }
+    sum
 }
 
 /// What underflow can have taken from a sum of `terms` squares of values in units of
@@ -48,16 +73,34 @@ fn block(values: &[f32]) -> f64 {
     for (lane, value) in lanes.iter_mut().zip(rest) {
         *lane += value * value;
     }
-    lanes.iter().map(|lane| f64::from(*lane)).sum()
+    in_f64(lanes)
 }
 
 #[inline(always)]
 fn scaled_block(values: &[f32], gain: &[f32]) -> f64 {
-    let mut scaled = [0.0_f32; BLOCK];
-    for ((scaled, value), gain) in scaled.iter_mut().zip(values).zip(gain) {
-        *scaled = value * gain;
+    let mut lanes = [0.0_f32; LANES];
+    let ((chunks, rest), (gains, rest_gain)) =
+        (values.as_chunks::<LANES>(), gain.as_chunks::<LANES>());
+    for (chunk, gain) in chunks.iter().zip(gains) {
+        for lane in 0..LANES {
+            let scaled = chunk[lane] * gain[lane];
+            lanes[lane] += scaled * scaled;
+        }
     }
-    block(&scaled[..values.len()])
+    for (lane, (value, gain)) in lanes.iter_mut().zip(rest.iter().zip(rest_gain)) {
+        let scaled = value * gain;
+        *lane += scaled * scaled;
+    }
+    in_f64(lanes)
+}
+
+#[inline(always)]
+fn in_f64(lanes: [f32; LANES]) -> f64 {
+    let mut sum = 0.0;
+    for lane in lanes {
+        sum += f64::from(lane);
+    }
+    sum
 }
 
 /// The weighted norms of outer products `left right^T` without forming them:
@@ -68,21 +111,18 @@ pub(super) struct OuterNorm {
     /// `gain^2`, packed as the right operand `[cols, rows]`; none where the gain is 1.
     gain: Option<Vec<f32>>,
     largest_gain: f32,
-    /// What the left factors are multiplied with, at most.
-    most_factor: f32,
 }
 
 impl OuterNorm {
-    /// `gain` `[rows, cols]`; `grid`: length of a grid step.
-    pub(super) fn new(rows: usize, cols: usize, gain: Option<&[f32]>, grid: f64) -> Self {
+    /// `gain` `[rows, cols]`.
+    pub(super) fn new(rows: usize, cols: usize, gain: Option<&[f32]>) -> Self {
         let largest_gain = gain.map_or(1.0, |gain| gain.iter().copied().fold(0.0, f32::max));
         let gain = gain.map(|gain| {
             let mut packed = vec![0.0; packed_len(cols, rows)];
             pack(&mut packed, cols, rows, |col, row| gain[row * cols + col].powi(2));
             packed
         });
-        let most_factor = (1.0 / grid) as f32;
-        Self { rows, cols, gain, largest_gain, most_factor }
+        Self { rows, cols, gain, largest_gain }
     }
 
     /// Relative error of [`OuterNorm::squares`].
@@ -100,7 +140,6 @@ impl OuterNorm {
         scratch: &mut Vec<f32>,
         sums: &mut [f64],
     ) {
-        self.refuse_overflow(left, right, sums);
         let examples = sums.len();
         let Some(gain) = &self.gain else {
             let rows = left.chunks_exact(self.rows).zip(right.chunks_exact(self.cols));
@@ -123,19 +162,6 @@ impl OuterNorm {
             let square = weighted_squares(left, weighted) * unit * unit;
             let unit = unit * f64::from(largest(left)) * f64::from(1.0 + self.largest_gain);
             *sum += square + lost(self.rows * self.cols, unit);
-        }
-    }
-
-    /// Infinite norms for examples whose products may be finite, but not the factors that
-    /// they are put together from: `right gain` and `left` times the clip factor, in f32.
-    fn refuse_overflow(&self, left: &[f32], right: &[f32], sums: &mut [f64]) {
-        let rows = left.chunks_exact(self.rows).zip(right.chunks_exact(self.cols));
-        for (sum, (left, right)) in sums.iter_mut().zip(rows) {
-            let (left, right) =
-                (largest(left) * self.most_factor, largest(right) * self.largest_gain);
-            if !(left.is_finite() && right.is_finite()) {
-                *sum = f64::INFINITY;
-            }
         }
     }
 }

@@ -1,52 +1,95 @@
 //! One thread's part of a private step: micro-batches through the model, per-example
 //! norms, clip, exact sum.
 
-use adafed_privacy::{ClipFactor, ClippedSum, Lattice, NormBound, OuterPart};
+use std::sync::Arc;
 
-use super::norms::{OuterNorm, SQUARES_ERROR, squares};
+use adafed_privacy::{ClippedSum, Contribution, Lattice, NormBound, OuterShape, SumLayout};
+
+use super::norms::{OuterNorm, SQUARES_ERROR, row_squares, squares};
 use crate::Error;
 use crate::data::Dataset;
 use crate::nn::BoundModel;
-use crate::nn::cpu::{Engine, Part, PartKind, Workspace, gather_rows};
+use crate::nn::cpu::{Engine, GatheredRows, PartKind, Workspace};
 use crate::profile;
 
 /// What every micro-batch of a round needs, in the order of the engine's parts.
 pub(super) struct Constants {
     pub(super) lattice: Lattice,
+    /// The coordinates of a sum.
+    layout: Arc<SumLayout>,
     /// Mask over scale; none where all coordinates are active at scale 1.
     pub(super) gain: Option<Vec<f32>>,
     /// Centre; where there is one, every gradient is materialised.
     pub(super) centre: Option<Vec<f32>>,
-    /// One a part of the engine; none for parts of other kinds.
-    outer: Vec<Option<OuterNorm>>,
+    /// Parts that stay in factors, and their norms.
+    outers: Vec<(Outer, OuterNorm)>,
     /// Bound on the relative error of an example's sum of squares.
     error: f64,
 }
 
 impl Constants {
+    /// `each_len` coordinates come before the weights of `outers`.
     pub(super) fn new(
-        engine: &Engine,
+        each_len: usize,
+        outers: Vec<Outer>,
         lattice: Lattice,
         gain: Option<Vec<f32>>,
         centre: Option<Vec<f32>>,
-    ) -> Self {
-        let outer = |part: &Part| match part.kind {
-            PartKind::Outer { rows, cols, .. } => {
-                let range = part.start..part.start + rows * cols;
-                let gain = gain.as_deref().map(|gain| &gain[range]);
-                Some(OuterNorm::new(rows, cols, gain, lattice.grid()))
-            }
-            _ => None,
+    ) -> Result<Self, Error> {
+        let shapes = outers.iter().map(|outer| outer.shape).collect();
+        let layout = SumLayout::new(lattice, each_len, shapes, gain.as_deref())?;
+        let norm = |outer: Outer| {
+            let OuterShape { rows, cols } = outer.shape;
+            let gain = gain.as_deref().map(|gain| &gain[outer.start..][..outer.shape.len()]);
+            (outer, OuterNorm::new(rows, cols, gain))
         };
-        let outer: Vec<Option<OuterNorm>> = engine.parts.iter().map(outer).collect();
-        let errors = outer.iter().flatten().map(OuterNorm::error);
-        let error = errors.fold(SQUARES_ERROR, f64::max);
-        Self { lattice, gain, centre, outer, error }
+        let outers: Vec<_> = outers.into_iter().map(norm).collect();
+        let error = outers.iter().map(|(_, norm)| norm.error()).fold(SQUARES_ERROR, f64::max);
+        Ok(Self { lattice, layout: Arc::new(layout), gain, centre, outers, error })
     }
 
     fn gain(&self, start: usize, len: usize) -> Option<&[f32]> {
         self.gain.as_deref().map(|gain| &gain[start..start + len])
     }
+}
+
+/// A part that stays in factors.
+#[derive(Clone, Copy)]
+pub(super) struct Outer {
+    node: usize,
+    start: usize,
+    shape: OuterShape,
+    /// First position of the bias.
+    bias: Option<usize>,
+}
+
+pub(super) fn outer_parts(engine: &Engine) -> Vec<Outer> {
+    let parts = engine.parts.iter().filter_map(|part| match part.kind {
+        PartKind::Outer { rows, cols, bias } => {
+            let shape = OuterShape { rows, cols };
+            Some(Outer { node: part.node, start: part.start, shape, bias })
+        }
+        _ => None,
+    });
+    parts.collect()
+}
+
+/// The table of an embedding, of which an example uses few rows.
+#[derive(Clone, Copy)]
+struct Table {
+    node: usize,
+    start: usize,
+    len: usize,
+    dim: usize,
+}
+
+fn tables(engine: &Engine) -> impl Iterator<Item = Table> {
+    engine.parts.iter().filter_map(|part| match part.kind {
+        PartKind::Rows { dim } => {
+            Some(Table { node: part.node, start: part.start, len: part.len, dim })
+        }
+        _ => None,
+    })
 }
 
 /// Buffers and sum of one thread, kept from step to step.
@@ -56,32 +99,23 @@ pub(super) struct Worker {
     targets: Vec<f32>,
     streams: Vec<u64>,
     dense: Vec<f32>,
-    /// Squared norms and factors of a micro-batch.
+    /// Squared norms of a micro-batch.
     squares: Vec<f64>,
-    factors: Vec<ClipFactor>,
     /// One an embedding.
-    rows: Vec<Rows>,
+    rows: Vec<GatheredRows>,
     scratch: Vec<f32>,
 }
 
-/// Distinct rows of one embedding that one example uses, with their gradients.
-#[derive(Default)]
-struct Rows {
-    indices: Vec<u32>,
-    values: Vec<f32>,
-}
-
 impl Worker {
-    pub(super) fn new(engine: &Engine, workspace: Workspace, lattice: Lattice) -> Self {
+    pub(super) fn new(engine: &Engine, workspace: Workspace, constants: &Constants) -> Self {
         Self {
-            sum: ClippedSum::new(lattice, engine.order.len()),
+            sum: ClippedSum::over(constants.layout.clone()),
             workspace,
             targets: Vec::new(),
             streams: Vec::new(),
             dense: vec![0.0; engine.dense_len],
             squares: Vec::new(),
-            factors: Vec::new(),
-            rows: Vec::new(),
+            rows: tables(engine).map(|_| GatheredRows::default()).collect(),
             scratch: Vec::new(),
         }
     }
@@ -109,13 +143,10 @@ impl Pass<'_> {
     }
 
     fn clip_and_add(&self, worker: &mut Worker, batch: usize) {
-        worker.sum.reserve(batch as u32);
         self.factor_norms(worker, batch);
-        worker.factors.clear();
         for example in 0..batch {
             self.add_example(worker, example);
         }
-        self.add_outer(worker);
     }
 
     fn read(&self, worker: &mut Worker, indices: &[usize]) -> Result<(), Error> {
@@ -129,21 +160,19 @@ impl Pass<'_> {
     fn factor_norms(&self, worker: &mut Worker, batch: usize) {
         worker.squares.clear();
         worker.squares.resize(batch, 0.0);
-        for (part, outer) in self.engine.parts.iter().zip(&self.constants.outer) {
-            let (PartKind::Outer { rows, cols, bias }, Some(outer)) = (part.kind, outer) else {
-                continue;
-            };
-            let (inputs, gradients) = worker.workspace.factors(self.engine, part.node);
-            outer.squares(gradients, inputs, &mut worker.scratch, &mut worker.squares);
-            if bias {
-                let gain = self.constants.gain(part.start + rows * cols, rows);
+        for (outer, norm) in &self.constants.outers {
+            let (inputs, gradients) = worker.workspace.factors(self.engine, outer.node);
+            norm.squares(gradients, inputs, &mut worker.scratch, &mut worker.squares);
+            if let Some(bias) = outer.bias {
+                let rows = outer.shape.rows;
+                let gain = self.constants.gain(bias, rows);
                 let each = worker.squares.iter_mut().zip(gradients.chunks_exact(rows));
                 each.for_each(|(sum, gradient)| *sum += squares(gradient, gain));
             }
         }
     }
 
-    /// Completes one example's norm, and adds its parts that are not outer products.
+    /// Completes one example's norm, and adds its contribution.
     fn add_example(&self, worker: &mut Worker, example: usize) {
         let constants = self.constants;
         worker.workspace.dense(self.engine, example, &mut worker.dense);
@@ -153,61 +182,37 @@ impl Pass<'_> {
         let gain = constants.gain(0, worker.dense.len());
         let mut sum = worker.squares[example] + squares(&worker.dense, gain);
         self.gather(worker, example);
-        self.for_each_row(&worker.rows, |start, values| {
-            sum += squares(values, constants.gain(start, values.len()));
-        });
-        let factor = constants.lattice.factor(NormBound::of_squares(sum, constants.error));
-        worker.factors.push(factor);
-        worker.sum.add_part(0, &worker.dense, gain, factor);
-        let sum = &mut worker.sum;
-        self.for_each_row(&worker.rows, |start, values| {
-            sum.add_part(start, values, constants.gain(start, values.len()), factor);
-        });
-        self.add_biases(worker, example, factor);
-    }
-
-    fn row_parts(&self) -> impl Iterator<Item = (&Part, usize)> {
-        self.engine.parts.iter().filter_map(|part| match part.kind {
-            PartKind::Rows { dim } => Some((part, dim)),
-            _ => None,
-        })
-    }
-
-    /// Finds the distinct rows of every embedding that one example uses.
-    fn gather(&self, worker: &mut Worker, example: usize) {
-        worker.rows.resize_with(self.row_parts().count(), Rows::default);
-        for ((part, dim), rows) in self.row_parts().zip(&mut worker.rows) {
-            let seen = worker.workspace.seen(self.engine, part.node, example);
-            gather_rows(seen.input, seen.gradient, dim, &mut rows.indices, &mut rows.values);
+        for (table, GatheredRows { rows, values, .. }) in tables(self.engine).zip(&worker.rows) {
+            let gain = constants.gain(table.start, table.len);
+            sum += row_squares(rows, values, table.dim, gain);
         }
+        let factor = constants.lattice.factor(NormBound::of_squares(sum, constants.error));
+        let Worker { sum, dense, rows, workspace, .. } = worker;
+        let Some(mut contribution) = sum.contribution(factor) else { return };
+        contribution.add_part(0, dense, gain);
+        for (table, GatheredRows { rows, values, .. }) in tables(self.engine).zip(rows) {
+            let gain = constants.gain(table.start, table.len);
+            contribution.add_rows(table.start, table.dim, rows, values, gain);
+        }
+        self.add_outer(&mut contribution, workspace, example);
     }
 
-    /// Calls `visit` with the first position of each gathered row and its gradient.
-    fn for_each_row(&self, gathered: &[Rows], mut visit: impl FnMut(usize, &[f32])) {
-        for ((part, dim), rows) in self.row_parts().zip(gathered) {
-            for (row, values) in rows.indices.iter().zip(rows.values.chunks_exact(dim)) {
-                visit(part.start + *row as usize * dim, values);
+    fn add_outer(&self, contribution: &mut Contribution<'_>, from: &Workspace, example: usize) {
+        for (index, (outer, _)) in self.constants.outers.iter().enumerate() {
+            let seen = from.seen(self.engine, outer.node, example);
+            contribution.add_outer(index, seen.gradient, seen.input);
+            if let Some(bias) = outer.bias {
+                let gain = self.constants.gain(bias, outer.shape.rows);
+                contribution.add_part(bias, seen.gradient, gain);
             }
         }
     }
 
-    fn add_biases(&self, worker: &mut Worker, example: usize, factor: ClipFactor) {
-        for part in &self.engine.parts {
-            let PartKind::Outer { rows, cols, bias: true } = part.kind else { continue };
-            let start = part.start + rows * cols;
-            let gradient = worker.workspace.seen(self.engine, part.node, example).gradient;
-            worker.sum.add_part(start, gradient, self.constants.gain(start, rows), factor);
-        }
-    }
-
-    fn add_outer(&self, worker: &mut Worker) {
-        for part in &self.engine.parts {
-            let PartKind::Outer { rows, cols, .. } = part.kind else { continue };
-            let (right, left) = worker.workspace.factors(self.engine, part.node);
-            let gain = self.constants.gain(part.start, rows * cols);
-            let factors = &worker.factors;
-            let outer = OuterPart { left, right, rows, cols, gain, factors };
-            worker.sum.add_outer(part.start, &outer, &mut worker.scratch);
+    /// Finds the distinct rows of every embedding that one example uses.
+    fn gather(&self, worker: &mut Worker, example: usize) {
+        for (table, rows) in tables(self.engine).zip(&mut worker.rows) {
+            let seen = worker.workspace.seen(self.engine, table.node, example);
+            rows.gather(seen, table.len / table.dim, table.dim);
         }
     }
 }

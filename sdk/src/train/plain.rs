@@ -104,14 +104,14 @@ impl<'a> PlainGradient<'a> {
         match part.kind {
             PartKind::Dense => {}
             PartKind::Outer { rows, cols, bias } => {
-                let (weight, bias_sum) = sum.split_at_mut(rows * cols);
                 let left = Left::columns(gradients, batch, rows);
                 let right = Right::rows(inputs, batch, cols, cols);
-                product(Output::rows(weight, cols), left, right, Start::Output);
-                if bias {
+                product(Output::rows(sum, cols), left, right, Start::Output);
+                if let Some(bias) = bias {
                     worker.bias.resize(rows, 0.0);
                     column_sums(gradients, &mut worker.bias);
-                    bias_sum.iter_mut().zip(&worker.bias).for_each(|(sum, value)| *sum += value);
+                    let sums = worker.sum[bias..].iter_mut();
+                    sums.zip(&worker.bias).for_each(|(sum, value)| *sum += value);
                 }
             }
             PartKind::Rows { dim } => {

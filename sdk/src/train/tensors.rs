@@ -47,7 +47,6 @@ impl TensorPass<'_> {
         let batch = Batch { size, inputs: &inputs, targets: &targets, dropout: Some(&mask) };
         let mut gradients =
             self.tensors.gradients(parameters, batch).map_err(crate::nn::Error::from)?;
-        worker.sum.reserve(size as u32);
         let constants = self.constants;
         let gain = constants.gain.as_deref();
         for gradient in gradients.chunks_exact_mut(self.parameters.len()) {
@@ -55,7 +54,9 @@ impl TensorPass<'_> {
                 gradient.iter_mut().zip(centre).for_each(|(value, centre)| *value -= centre);
             }
             let norm = NormBound::of_squares(squares(gradient, gain), SQUARES_ERROR);
-            worker.sum.add_part(0, gradient, gain, constants.lattice.factor(norm));
+            if let Some(mut part) = worker.sum.contribution(constants.lattice.factor(norm)) {
+                part.add_part(0, gradient, gain);
+            }
         }
         Ok(())
     }

@@ -9,8 +9,8 @@ use adafed::algorithm::{
 use adafed::data::{Dataset, Error};
 use adafed::nn::Model;
 use adafed::privacy::{
-    Adjacency, ClipNorm, Delta, Epsilon, Ledger, LedgerStore, Noise, NoiseMultiplier, NoiseSeed,
-    Permit, Policy, PrivacyPhase, PrivacyPlan, ResolutionBits, SamplingRate, TrustModel,
+    Adjacency, ClipNorm, Delta, Epsilon, Ledger, LedgerStore, NoiseMultiplier, NoiseSeed, Permit,
+    Policy, PrivacyPhase, PrivacyPlan, ResolutionBits, SamplingRate, TrustModel,
 };
 use adafed::train::{LocalRound, PlainGradient, Setting};
 use rand_chacha::ChaCha8Rng;
@@ -179,13 +179,18 @@ impl<'m> Step<'m> {
         let (round, permit) = (self.round(), self.permit());
         let seed = NoiseSeed::predictable(7);
         let released = |indices: &[usize]| {
-            let active = self.mask.active_count();
-            let noise = Noise::draw(&self.privacy, &permit, &seed, 0, active).expect("charged");
+            let noise = round.noise(&permit, &seed, 0).expect("charged");
             let mut sum = round.clipped_sum(&self.parameters, indices, 0).expect("valid");
             round.release(noise, &mut sum).expect("fits").values().to_vec()
         };
         let (with, noise) = (released(indices), released(&[]));
         with.iter().zip(noise).map(|(value, noise)| value - noise).collect()
+    }
+
+    /// The largest entry of one example's gradient, before mask and standardisation.
+    pub(crate) fn largest(&self, example: usize) -> f64 {
+        let gradient = gradient(self, example);
+        f64::from(gradient.iter().fold(0.0, |largest: f32, value| largest.max(value.abs())))
     }
 
     fn permit(&self) -> Permit {
@@ -203,15 +208,19 @@ impl<'m> Step<'m> {
 
 /// `(g - a) mask / b` of one example, one value an active coordinate, in flat order.
 pub(crate) fn standardised(step: &Step<'_>, example: usize) -> Vec<f64> {
-    let width = step.data.width();
-    let input = &step.data.inputs[example * width..][..width];
-    let target = &step.data.labels[example..=example];
-    let gradient = step.model.per_example_gradients(&step.parameters, input, target);
-    let gradient = gradient.expect("valid");
+    let gradient = gradient(step, example);
     let standardisation = &step.standardisation;
     let entry =
         |j: usize| (f64::from(gradient[j]) - standardisation.centre(j)) / standardisation.scale(j);
     step.mask.indices().map(entry).collect()
+}
+
+fn gradient(step: &Step<'_>, example: usize) -> Vec<f32> {
+    let width = step.data.width();
+    let input = &step.data.inputs[example * width..][..width];
+    let target = &step.data.labels[example..=example];
+    let gradient = step.model.per_example_gradients(&step.parameters, input, target);
+    gradient.expect("valid")
 }
 
 /// Rows of the embedding at the start, if there is one: its weight is `[rows, dim]`, where

@@ -1,7 +1,7 @@
 //! A task's plan: model, privacy, algorithm and rounds, in one immutable document.
 
 use adafed_algorithm::{AlgorithmPlan, Layout, Plans, Retention};
-use adafed_privacy::PrivacyPlan;
+use adafed_privacy::{PrivacyPlan, Rounded};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Message, encode};
@@ -77,7 +77,7 @@ impl TaskPlan {
         if d == 0 || d > MOST_PARAMETERS {
             return refuse("number of parameters", d, "1 to 50,000,000");
         }
-        self.privacy.lattice(d)?;
+        self.privacy.lattice(Rounded { each: d, once: d })?;
         if self.privacy.warmup.rounds == 0 && self.algorithm.retention != Retention::full() {
             let expected = "at least 1 where a mask is to be learned";
             return refuse("warm-up rounds", 0, expected);

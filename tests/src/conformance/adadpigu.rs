@@ -87,7 +87,7 @@ impl About {
             masked.apply(&mut gradient);
             sum.add(PerExample::new(&gradient), &mut scratch).ok()?;
         }
-        let totals = sum.reveal();
+        let totals = ClippedSum::reveal(vec![&mut sum]);
         let z = numbers(&step["z"]);
         let steps_of_noise = self.sigma * f64::from(lattice.sensitivity());
         let noisy = |j: usize| totals[j] + (z[j] * steps_of_noise).round() as i64;

@@ -124,7 +124,7 @@ const STATISTICS: [(&str, Statistic); 7] = [
 fn noise_is_rounded_normal() {
     for s in [1.0, 9.0, 100.0, 1e4, 262_144.0, 1_048_576.0, 1_073_741_824.0] {
         for seed in [11, 12, 13] {
-            let draws = NoiseSeed::predictable(seed).gaussian(seed, s, DRAWS).unwrap();
+            let draws = NoiseSeed::predictable(seed).draws(seed, s, DRAWS).unwrap();
             for (name, statistic) in STATISTICS {
                 let found = statistic(&draws, s);
                 assert!(found <= 1.0, "{name} at {s}, seed {seed}: {found}");
@@ -198,7 +198,7 @@ fn nanoseconds_a_draw() {
     for s in [9.0, 16_384.0, 262_144.0, 2_097_152.0, 1e9] {
         for threads in [1, 2] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let mut draw = || drop(pool.install(|| seed.gaussian(1, s, COUNT).unwrap()));
+            let mut draw = || drop(pool.install(|| seed.draws(1, s, COUNT).unwrap()));
             println!("s {s}, {threads} threads: {:.2} ns", time(&mut draw) / COUNT as f64);
         }
         let tables = time(&mut || _ = std::hint::black_box(super::Ziggurat::new(s)));

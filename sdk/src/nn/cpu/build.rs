@@ -12,7 +12,7 @@ use super::linear::Linear;
 use super::lstm::Lstm;
 use super::norm::RowNorm;
 use super::op::Op;
-use super::parts::{Part, parts};
+use super::parts::{Arrangement, Part, parts};
 use super::pool::Pool;
 use super::sequence::{Copy, LastStep, MeanSequence, Relayout, Transpose};
 use crate::nn::graph::{Graph, Node, Primitive, ValueId};
@@ -38,6 +38,8 @@ pub(crate) struct Engine {
     pub(crate) parts: Vec<Part>,
     /// Values of the materialised parts of one example's gradient.
     pub(crate) dense_len: usize,
+    /// Values of all parts but the weights of outer products, which come last.
+    pub(crate) each_len: usize,
     /// Flat index of each position in the order of the parts.
     pub(crate) order: Vec<u32>,
 }
@@ -63,9 +65,11 @@ impl Engine {
         let mut steps: Vec<Step> =
             (0..graph.nodes.len()).map(|index| step(&graph, index)).collect();
         mark_fresh(&mut steps, &wanted);
-        let (parts, dense_len, order) = parts(&graph, &steps, materialised);
+        let arrangement = parts(&graph, &steps, materialised);
+        let Arrangement { parts, dense_len, each_len, order } = arrangement;
+        let micro_batch = 1;
         let mut engine =
-            Self { graph, steps, lens, wanted, micro_batch: 1, parts, dense_len, order };
+            Self { graph, steps, lens, wanted, micro_batch, parts, dense_len, each_len, order };
         engine.micro_batch = engine.fitting_micro_batch();
         engine
     }

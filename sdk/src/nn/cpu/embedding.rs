@@ -32,34 +32,38 @@ impl Op for Embedding {
     }
 }
 
-/// The distinct rows of one example in ascending order, and the summed gradient of each,
-/// `[rows, dim]`: the rows of the dense gradient that are not left at zero.
-pub(crate) fn gather_rows(
-    input: &[f32],
-    gradient: &[f32],
-    dim: usize,
-    rows: &mut Vec<u32>,
-    values: &mut Vec<f32>,
-) {
-    // `rows` first holds the positions in the order of their rows. Positions of one row stay
-    // in order, so that sums do not depend on the sort.
-    rows.clear();
-    rows.extend(0..input.len() as u32);
-    rows.sort_unstable_by_key(|position| (input[*position as usize] as u32, *position));
-    values.clear();
-    let mut count = 0;
-    vectorised!(for index in 0..input.len() {
-        let position = rows[index] as usize;
-        let (row, gradient) = (input[position] as u32, &gradient[position * dim..][..dim]);
-        if count > 0 && rows[count - 1] == row {
-            add(gradient, &mut values[(count - 1) * dim..]);
-        } else {
-            rows[count] = row;
-            values.extend_from_slice(gradient);
-            count += 1;
-        }
-    });
-    rows.truncate(count);
+/// The distinct rows of a table that one example uses, in the order in which they are met
+/// first, and the summed gradient of each: what of the dense gradient is not left at zero.
+#[derive(Debug, Default)]
+pub(crate) struct GatheredRows {
+    pub(crate) rows: Vec<u32>,
+    /// `[rows, dim]`.
+    pub(crate) values: Vec<f32>,
+    /// One a row of the table: its place in `rows`, counted from 1, or 0.
+    slots: Vec<u32>,
+}
+
+impl GatheredRows {
+    /// Replaces what was gathered, for a table of `num` rows.
+    pub(crate) fn gather(&mut self, seen: Seen<'_>, num: usize, dim: usize) {
+        let Self { rows, values, slots } = self;
+        slots.resize(num, 0);
+        rows.clear();
+        values.clear();
+        values.resize(seen.gradient.len(), 0.0);
+        vectorised!(
+            for (row, gradient) in seen.input.iter().zip(seen.gradient.chunks_exact(dim)) {
+                let row = *row as usize;
+                if slots[row] == 0 {
+                    rows.push(row as u32);
+                    slots[row] = rows.len() as u32;
+                }
+                add(gradient, &mut values[(slots[row] as usize - 1) * dim..][..dim]);
+            }
+        );
+        values.truncate(rows.len() * dim);
+        rows.iter().for_each(|row| slots[*row as usize] = 0);
+    }
 }
 
 /// `sums += values`.
@@ -108,15 +112,21 @@ mod tests {
             let mut dense = vec![f32::NAN; num * dim];
             let seen = Seen { input: &input, gradient: &gradient, saved: &[] };
             Embedding { dim }.parameter_gradient(seen, &mut dense, &mut []);
-            let (mut rows, mut values) = (vec![9; 3], vec![9.0; 3]);
-            gather_rows(&input, &gradient, dim, &mut rows, &mut values);
-            prop_assert!(rows.is_sorted_by(|left, right| left < right));
-            let mut scattered = vec![0.0; num * dim];
-            for (row, values) in rows.iter().zip(values.chunks(dim)) {
-                prop_assert!(input.contains(&(*row as f32)));
-                scattered[*row as usize * dim..][..dim].copy_from_slice(values);
+            let mut gathered = GatheredRows::default();
+            // Twice: the second time over what the first one left.
+            for _ in 0..2 {
+                gathered.gather(seen, num, dim);
+                let mut scattered = vec![0.0; num * dim];
+                for (row, values) in gathered.rows.iter().zip(gathered.values.chunks(dim)) {
+                    prop_assert!(input.contains(&(*row as f32)));
+                    add(values, &mut scattered[*row as usize * dim..]);
+                }
+                prop_assert_eq!(&scattered, &dense);
+                let mut distinct = gathered.rows.clone();
+                distinct.sort_unstable();
+                distinct.dedup();
+                prop_assert_eq!(distinct.len(), gathered.rows.len());
             }
-            prop_assert_eq!(scattered, dense);
         }
     }
 }

@@ -28,6 +28,6 @@ mod sequence;
 mod checking;
 
 pub(crate) use build::Engine;
-pub(crate) use embedding::gather_rows;
+pub(crate) use embedding::GatheredRows;
 pub(crate) use parts::{Part, PartKind};
 pub(crate) use run::{Packed, Workspace};

@@ -8,7 +8,8 @@ use crate::nn::graph::{Graph, Primitive};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) node: usize,
-    /// First position in the order of the parts. Materialised parts come first.
+    /// First position in the order of the parts. Materialised parts come first, then rows
+    /// and the biases of outer products, then their weights.
     pub(crate) start: usize,
     pub(crate) len: usize,
     pub(crate) kind: PartKind,
@@ -30,9 +31,9 @@ pub(crate) struct Piece {
 pub(crate) enum PartKind {
     /// Written by the operation.
     Dense,
-    /// Gradient of one output row times the input: a linear layer applied once an example.
-    /// Its bias is the gradient itself.
-    Outer { rows: usize, cols: usize, bias: bool },
+    /// Gradient of the outputs times the input: a linear layer applied once an example.
+    /// The gradient of its bias is that of its outputs; `bias` is its first position.
+    Outer { rows: usize, cols: usize, bias: Option<usize> },
     /// Rows of an embedding.
     Rows { dim: usize },
 }
@@ -41,21 +42,37 @@ pub(crate) enum PartKind {
 /// factors.
 const LEAST_OUTER: usize = 64;
 
-/// Parts, values of the materialised ones, and the flat index of each position.
-pub(super) fn parts(
-    graph: &Graph,
-    steps: &[Step],
-    materialised: bool,
-) -> (Vec<Part>, usize, Vec<u32>) {
+/// The parts of a gradient, and where they lie.
+#[derive(Debug, Default)]
+pub(super) struct Arrangement {
+    pub(super) parts: Vec<Part>,
+    /// Values of the materialised parts.
+    pub(super) dense_len: usize,
+    /// Values that come before the weights of outer products.
+    pub(super) each_len: usize,
+    /// The flat index of each position.
+    pub(super) order: Vec<u32>,
+}
+
+pub(super) fn parts(graph: &Graph, steps: &[Step], materialised: bool) -> Arrangement {
     let mut places = Places::new(graph);
     places.materialised = materialised;
-    let chosen: Vec<usize> = (0..steps.len()).filter(|node| places.is_trained(*node)).collect();
-    let (dense, other): (Vec<usize>, Vec<usize>) =
-        chosen.into_iter().partition(|node| matches!(places.kind(*node), PartKind::Dense));
+    let of_kind = |places: &Places<'_>, wanted: fn(PartKind) -> bool| -> Vec<usize> {
+        let trained = (0..steps.len()).filter(|node| places.is_trained(*node));
+        trained.filter(|node| wanted(places.kind(*node))).collect()
+    };
+    let dense = of_kind(&places, |kind| matches!(kind, PartKind::Dense));
     dense.into_iter().for_each(|node| places.add(node, steps));
     let dense_len = places.order.len();
-    other.into_iter().for_each(|node| places.add(node, steps));
-    (places.parts, dense_len, places.order)
+    let rows = of_kind(&places, |kind| matches!(kind, PartKind::Rows { .. }));
+    rows.into_iter().for_each(|node| places.add(node, steps));
+    let outer = of_kind(&places, |kind| matches!(kind, PartKind::Outer { .. }));
+    let biases: Vec<usize> = outer.iter().map(|node| places.add_bias(*node)).collect();
+    let each_len = places.order.len();
+    for (node, bias) in outer.into_iter().zip(biases) {
+        places.add_weight(node, bias);
+    }
+    Arrangement { parts: places.parts, dense_len, each_len, order: places.order }
 }
 
 struct Places<'a> {
@@ -107,11 +124,38 @@ impl<'a> Places<'a> {
             Primitive::Linear { inputs, outputs, bias }
                 if alone && found.shape.len() == 1 && inputs * outputs >= LEAST_OUTER =>
             {
-                PartKind::Outer { rows: outputs, cols: inputs, bias }
+                PartKind::Outer { rows: outputs, cols: inputs, bias: bias.then_some(0) }
             }
             Primitive::Embedding { dim, .. } if alone => PartKind::Rows { dim },
             _ => PartKind::Dense,
         }
+    }
+
+    /// Puts tensor `index` next in the order.
+    fn place(&mut self, index: usize) -> usize {
+        let (start, first) = (self.order.len(), self.flat[index] as u32);
+        self.order.extend(first..first + self.graph.tensors[index].len() as u32);
+        self.placed[index] = Some(start);
+        start
+    }
+
+    /// Places the bias of an outer product, if it has one; where.
+    fn add_bias(&mut self, node: usize) -> usize {
+        let tensors = &self.graph.nodes[node].tensors;
+        tensors.get(1).map_or(0, |index| self.place(*index))
+    }
+
+    /// Places the weight of an outer product, whose bias lies at `bias`.
+    fn add_weight(&mut self, node: usize, bias: usize) {
+        let start = self.place(self.graph.nodes[node].tensors[0]);
+        let kind = match self.kind(node) {
+            PartKind::Outer { rows, cols, bias: Some(_) } => {
+                PartKind::Outer { rows, cols, bias: Some(bias) }
+            }
+            kind => kind,
+        };
+        let len = self.order.len() - start;
+        self.parts.push(Part { node, start, len, kind, pieces: Vec::new() });
     }
 
     fn add(&mut self, node: usize, steps: &[Step]) {
