@@ -115,8 +115,21 @@ impl<'a> Restorer<'a> {
         Ok(Self { standardisation, mean: scale.grid / (uses * scale.expected_batch) })
     }
 
-    fn restored(&self, j: usize, value: i64) -> f64 {
-        self.standardisation.scale(j) * (value as f64 * self.mean) + self.standardisation.centre(j)
+    /// Calls `visit` with each active coordinate and its gradient.
+    #[inline(always)]
+    fn for_each(&self, active: &[u32], values: &[i64], mut visit: impl FnMut(usize, f64)) {
+        let (scales, centres) = (self.standardisation.scales(), self.standardisation.centres());
+        let each = active.iter().zip(values).map(|(&j, &value)| (j as usize, value as f64));
+        let mean = self.mean;
+        // Which of them there are is asked once, not for each coordinate.
+        match (scales, centres) {
+            (None, None) => each.for_each(|(j, value)| visit(j, value * mean)),
+            (Some(b), None) => each.for_each(|(j, v)| visit(j, f64::from(b[j]) * (v * mean))),
+            _ => each.for_each(|(j, value)| {
+                let (b, a) = (self.standardisation.scale(j), self.standardisation.centre(j));
+                visit(j, b * (value * mean) + a);
+            }),
+        }
     }
 }
 
@@ -151,12 +164,10 @@ fn descend_part(
     rate: f64,
 ) {
     if active.len() <= PART {
-        for (&j, &value) in active.iter().zip(values) {
-            let parameter = &mut parameters[j as usize - start];
-            *parameter =
-                (f64::from(*parameter) - rate * restorer.restored(j as usize, value)) as f32;
-        }
-        return;
+        return restorer.for_each(active, values, |j, gradient| {
+            let parameter = &mut parameters[j - start];
+            *parameter = (f64::from(*parameter) - rate * gradient) as f32;
+        });
     }
     let half = active.len() / 2;
     let border = active[half] as usize;
@@ -194,11 +205,11 @@ impl ReleasedGradient {
         let restorer = Restorer::new(found, uses, mask, standardisation, scale)?;
         let mut gradient = Self::zeros(mask.len());
         let uses = f64::from(sum.devices) * f64::from(sum.steps);
-        for (j, &value) in mask.indices().zip(&sum.values) {
+        restorer.for_each(mask.active(), &sum.values, |j, value| {
             let b_over_l = standardisation.scale(j) / scale.expected_batch;
-            gradient.values[j] = restorer.restored(j, value);
+            gradient.values[j] = value;
             gradient.noise_std[j] = scale.noise_std * b_over_l / uses.sqrt();
-        }
+        });
         Ok(gradient)
     }
 

@@ -91,7 +91,8 @@ fn release(
         masked.apply(&mut gradient);
         sum.add(PerExample::new(&gradient), &mut scratch).unwrap();
     }
-    noise.release(&mut [&mut sum], mask.active()).unwrap()
+    let places = sum.layout().places(mask.active().to_vec()).unwrap();
+    noise.release(&mut [&mut sum], &places).unwrap()
 }
 
 fn restored(

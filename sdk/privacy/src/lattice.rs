@@ -32,7 +32,7 @@ mod sum;
 
 pub use outer::OuterShape;
 pub(crate) use sum::add_totals;
-pub use sum::{ClippedSum, Contribution, SumLayout};
+pub use sum::{ClippedSum, Contribution, Places, SumLayout};
 
 use crate::{ClipNorm, Error};
 

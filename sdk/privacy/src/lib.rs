@@ -19,7 +19,7 @@ pub use error::Error;
 pub use event::{Adjacency, Composition, Event, Mechanism};
 pub use lattice::{
     ClipFactor, Clipped, ClippedSum, Contribution, Lattice, NormBound, OuterShape, PerExample,
-    ResolutionBits, Rounded, SumLayout,
+    Places, ResolutionBits, Rounded, SumLayout,
 };
 pub use ledger::{Ledger, LedgerStore, Permit, Record};
 pub use noise::{MOST_COORDINATES, NoiseSeed};

@@ -7,6 +7,8 @@ mod shortfall;
 mod statistics;
 mod ziggurat;
 
+use chacha20::ChaCha20Legacy;
+use chacha20::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
 use rand::RngCore;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -73,8 +75,16 @@ impl NoiseSeed {
     /// Independent stream for one purpose within one local step.
     fn stream(&self, step: u64, purpose: Purpose) -> ChaCha20Rng {
         let mut rng = ChaCha20Rng::from_seed(self.0);
-        rng.set_stream(step * 2 + purpose as u64);
+        rng.set_stream(stream_of(step, purpose));
         rng
+    }
+
+    /// The bytes from word `first` on of a stream, as its generator would give them, by the
+    /// faster implementation.
+    fn keystream(&self, stream: u64, first: u128, bytes: &mut [u8]) {
+        let mut cipher = ChaCha20Legacy::new(&self.0.into(), &stream.to_le_bytes().into());
+        cipher.seek(first * 4);
+        cipher.write_keystream(bytes);
     }
 
     /// The examples of `0..population` that take part in local step `step`: each
@@ -149,11 +159,12 @@ impl NoiseSeed {
     /// each coordinate had 2^28 words, where one more attempt, of at most 32 words, is
     /// needed with probability below 1/8 each time.
     fn fill(&self, step: u64, block: usize, ziggurat: &Ziggurat, out: &mut [i64]) {
-        let mut rng = self.stream(step, Purpose::Noise);
-        rng.set_word_pos(block as u128 * REGION_WORDS);
+        let first = block as u128 * REGION_WORDS;
         let mut random = [0; ziggurat::LONG * BLOCK];
         let random = &mut random[..ziggurat.bytes() * out.len()];
-        rng.fill_bytes(random);
+        self.keystream(stream_of(step, Purpose::Noise), first, random);
+        let mut rng = self.stream(step, Purpose::Noise);
+        rng.set_word_pos(first + random.len().div_ceil(4) as u128);
         ziggurat.fill(random, &mut rng, out);
         // Best effort without unsafe code; the optimiser may not drop the store.
         random.fill(0);
@@ -170,6 +181,10 @@ fn check(std_steps: f64, count: usize) -> Result<(), Error> {
         return refuse("coordinates of a release", count as f64, "at most 2^28");
     }
     Ok(())
+}
+
+fn stream_of(step: u64, purpose: Purpose) -> u64 {
+    step * 2 + purpose as u64
 }
 
 #[derive(Clone, Copy)]
@@ -242,6 +257,19 @@ mod tests {
         assert!(seed.draws(0, 1.0, 0).unwrap().is_empty());
         let large = seed.draws(0, LARGEST_STD, 9).unwrap();
         assert!(large.iter().any(|v| v.unsigned_abs() > 1 << 33), "{large:?}");
+    }
+
+    #[test]
+    fn both_implementations_give_the_same_stream() {
+        let seed = NoiseSeed::predictable(8);
+        for (step, first, len) in [(0, 0, 1), (3, 16, 4096), (1 << 40, 37 * REGION_WORDS, 20_480)] {
+            let (mut found, mut expected) = (vec![0; len], vec![1; len]);
+            seed.keystream(stream_of(step, Purpose::Noise), first, &mut found);
+            let mut rng = seed.stream(step, Purpose::Noise);
+            rng.set_word_pos(first);
+            rng.fill_bytes(&mut expected);
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

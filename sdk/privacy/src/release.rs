@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::lattice::{ClippedSum, add_totals};
+use crate::lattice::{ClippedSum, Places, add_totals};
 use crate::ledger::Permit;
 use crate::noise::NoiseSeed;
 use crate::plan::PrivacyPlan;
@@ -61,27 +61,27 @@ impl Noise {
     /// Adds the noise to the exact sum of one step, which may lie in several parts, and
     /// empties them; frozen coordinates are dropped, not noised.
     ///
-    /// `active` holds the places of the active coordinates in the sum, each once.
+    /// `places` are those of the sums' own layout.
     ///
     /// # Errors
-    /// [`Error::Length`] when the noise was drawn for another number of coordinates, or
-    /// the sum does not reach the last one.
-    pub fn release(self, sums: &mut [&mut ClippedSum], active: &[u32]) -> Result<Released, Error> {
-        let (found, expected) = (active.len(), self.values.len());
+    /// [`Error::Length`] when the noise was drawn for another number of coordinates, or the
+    /// places are those of another sum.
+    pub fn release(self, sums: &mut [&mut ClippedSum], places: &Places) -> Result<Released, Error> {
+        let (found, expected) = (places.len(), self.values.len());
         if found != expected {
             return Err(Error::Length { what: "active coordinates", found, expected });
         }
-        let Some(first) = sums.first() else {
-            return Err(Error::Length { what: "parts of a sum", found: 0, expected: 1 });
+        let (found, expected) = (sums.iter().filter(|sum| sum.has(places)).count(), sums.len());
+        let (Some(first), true) = (sums.first(), found == expected) else {
+            let expected = expected.max(1);
+            return Err(Error::Length {
+                what: "parts of the sum of these places",
+                found,
+                expected,
+            });
         };
-        let (grid, found) = (first.lattice().grid(), first.layout().len());
-        // The largest, without a way out of the loop: it becomes vector code.
-        let beyond = active.iter().fold(0, |most, place| (*place as usize + 1).max(most));
-        if beyond > found {
-            return Err(Error::Length { what: "sum", found, expected: beyond });
-        }
-        let mut values = self.values;
-        add_totals(sums, active, &mut values);
+        let (grid, mut values) = (first.lattice().grid(), self.values);
+        add_totals(sums, places, &mut values);
         sums.par_iter_mut().for_each(|sum| sum.clear());
         Ok(Released { values, grid, event: self.event })
     }

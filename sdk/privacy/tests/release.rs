@@ -20,12 +20,12 @@ fn release(examples: &[Vec<f32>], seed: u64) -> Vec<f64> {
 
 fn release_under(permit: &Permit, examples: &[Vec<f32>], seed: u64) -> Vec<f64> {
     let (plan, d) = (plan(), 200);
-    let active: Vec<u32> = (0..d as u32).collect();
     let noise = Noise::draw(&plan, permit, &NoiseSeed::predictable(seed), 0, d).unwrap();
     let mut sum = ClippedSum::new(plan.lattice(d).unwrap(), d);
     let mut scratch = Vec::new();
     examples.iter().for_each(|e| sum.add(PerExample::new(e), &mut scratch).unwrap());
-    let released = noise.release(&mut [&mut sum], &active).unwrap();
+    let places = sum.layout().places((0..d as u32).collect()).unwrap();
+    let released = noise.release(&mut [&mut sum], &places).unwrap();
     released.values().iter().map(|&v| v as f64 * released.grid()).collect()
 }
 
@@ -88,12 +88,16 @@ fn a_permit_covers_only_the_charged_steps() {
 #[test]
 fn noise_for_other_coordinates_is_refused() {
     let plan = plan();
-    let noise = Noise::draw(&plan, &permit(), &NoiseSeed::predictable(1), 0, 3).unwrap();
-    let mut sum = ClippedSum::new(plan.lattice(4).unwrap(), 4);
-    assert!(noise.release(&mut [&mut sum], &[0, 1]).is_err());
-    let noise = Noise::draw(&plan, &permit(), &NoiseSeed::predictable(1), 0, 2).unwrap();
-    let mut sum = ClippedSum::new(plan.lattice(4).unwrap(), 4);
-    assert!(noise.release(&mut [&mut sum], &[0, 4]).is_err());
+    let (seed, permit) = (NoiseSeed::predictable(1), permit());
+    let noise = |active| Noise::draw(&plan, &permit, &seed, 0, active).unwrap();
+    let new = || ClippedSum::new(plan.lattice(4).unwrap(), 4);
+    let (mut sum, mut other) = (new(), new());
+    let places = sum.layout().places(vec![0, 1]).unwrap();
+    assert!(noise(3).release(&mut [&mut sum], &places).is_err());
+    assert!(noise(2).release(&mut [&mut sum, &mut other], &places).is_err());
+    assert!(noise(2).release(&mut [], &places).is_err());
+    assert!(noise(2).release(&mut [&mut sum], &places).is_ok());
+    assert!(sum.layout().places(vec![0, 4]).is_err());
 }
 
 #[test]

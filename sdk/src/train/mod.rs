@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use adafed_algorithm::{Mask, Plans, Standardisation, descend};
-use adafed_privacy::{ClippedSum, Noise, NoiseSeed, Permit, Released, Rounded};
+use adafed_privacy::{ClippedSum, Noise, NoiseSeed, Permit, Places, Released, Rounded};
 
 pub use self::plain::PlainGradient;
 
@@ -87,7 +87,7 @@ pub struct LocalRound<'a> {
 pub struct Kept {
     constants: Constants,
     /// Where each active coordinate lies in the engine's order.
-    places: Vec<u32>,
+    places: Places,
     workers: Mutex<Vec<Worker>>,
     /// Memory of releases that nobody needs any more.
     values: Mutex<Vec<Vec<i64>>>,
@@ -118,6 +118,7 @@ impl<'a> LocalRound<'a> {
         let lattice = plans.privacy.lattice(Rounded { each, once: places.len() - each })?;
         let outers = engine.map_or_else(Vec::new, pass::outer_parts);
         let constants = Constants::new(each_len, outers, lattice, gain, centre)?;
+        let places = constants.layout.places(places)?;
         let (workers, values) = Default::default();
         Ok(Self { setting, kept: Arc::new(Kept { constants, places, workers, values }) })
     }

@@ -16,7 +16,7 @@ use crate::profile;
 pub(super) struct Constants {
     pub(super) lattice: Lattice,
     /// The coordinates of a sum.
-    layout: Arc<SumLayout>,
+    pub(super) layout: Arc<SumLayout>,
     /// Mask over scale; none where all coordinates are active at scale 1.
     pub(super) gain: Option<Vec<f32>>,
     /// Centre; where there is one, every gradient is materialised.

@@ -80,7 +80,7 @@ impl Case {
     fn sums(&self, parameters: &[f32], indices: &[usize]) -> Vec<i64> {
         let round = self.round();
         let sum = round.clipped_sum(parameters, indices, 0).unwrap().reveal();
-        round.kept.places.iter().map(|place| sum[*place as usize]).collect()
+        round.kept.places.active().iter().map(|place| sum[*place as usize]).collect()
     }
 
     /// One example's standardised, clipped gradient at the active coordinates, in grid

@@ -1,5 +1,6 @@
 //! Exact sums of clipped contributions.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -56,9 +57,32 @@ impl SumLayout {
         self.len() == 0
     }
 
+    /// The active coordinates of a release, in the order of its values, each once.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where one lies beyond the coordinates.
+    pub fn places(self: &Arc<Self>, active: Vec<u32>) -> Result<Places, Error> {
+        let (found, reach) = (self.len(), active.iter().max().map_or(0, |j| *j as usize + 1));
+        if reach > found {
+            return Err(Error::Length { what: "sum", found, expected: reach });
+        }
+        let mut runs: Vec<Run> = Vec::new();
+        for (index, place) in active.iter().enumerate() {
+            let place = *place as usize;
+            match runs.last_mut() {
+                Some(run) if run.region.contains(&place) => run.end = index + 1,
+                _ => {
+                    let (outer, region) = self.region(place);
+                    runs.push(Run { end: index + 1, outer, region });
+                }
+            }
+        }
+        Ok(Places { layout: self.clone(), active, runs })
+    }
+
     /// The outer product that holds coordinate `place`, with its first and last ones; none
     /// before all of them.
-    fn region(&self, place: usize) -> (Option<usize>, std::ops::Range<usize>) {
+    fn region(&self, place: usize) -> (Option<usize>, Range<usize>) {
         let mut start = self.each;
         for (index, outer) in self.outers.iter().enumerate() {
             let end = start + outer.len();
@@ -68,6 +92,43 @@ impl SumLayout {
             start = end;
         }
         (None, 0..self.each)
+    }
+}
+
+/// Where the active coordinates of a release lie in a sum; from [`SumLayout::places`].
+#[derive(Clone, Debug)]
+pub struct Places {
+    layout: Arc<SumLayout>,
+    active: Vec<u32>,
+    runs: Vec<Run>,
+}
+
+/// Neighbours in the order of a release that lie in one region of the sum.
+#[derive(Clone, Debug)]
+struct Run {
+    /// Past the last of them.
+    end: usize,
+    outer: Option<usize>,
+    region: Range<usize>,
+}
+
+impl Places {
+    /// Number of active coordinates.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Whether none is active.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// The coordinates themselves.
+    #[must_use]
+    pub fn active(&self) -> &[u32] {
+        &self.active
     }
 }
 
@@ -147,8 +208,13 @@ impl ClippedSum {
 
     /// The coordinates, and what takes their sums to grid steps.
     #[must_use]
-    pub(crate) fn layout(&self) -> &SumLayout {
+    pub fn layout(&self) -> &Arc<SumLayout> {
         &self.layout
+    }
+
+    /// Whether `places` lie in this sum.
+    pub(crate) fn has(&self, places: &Places) -> bool {
+        Arc::ptr_eq(&self.layout, &places.layout)
     }
 
     /// The lattice the contributions were clipped to.
@@ -162,8 +228,9 @@ impl ClippedSum {
     #[cfg(any(test, feature = "test-util"))]
     #[must_use]
     pub fn reveal(mut sums: Vec<&mut Self>) -> Vec<i64> {
-        let d = sums.first().map_or(0, |sum| sum.layout.len());
-        let (places, mut totals) = ((0..d as u32).collect::<Vec<_>>(), vec![0; d]);
+        let Some(layout) = sums.first().map(|sum| sum.layout.clone()) else { return Vec::new() };
+        let mut totals = vec![0; layout.len()];
+        let places = layout.places((0..layout.len() as u32).collect()).expect("its own places");
         add_totals(&mut sums, &places, &mut totals);
         totals
     }
@@ -233,30 +300,33 @@ fn add_scaled(sums: &mut [i32], values: &[f32], gain: &[f32], factor: f32) {
 const CHUNK: usize = 1 << 14;
 
 /// Adds the exact totals of one step's sums at `places`, in grid steps, to `values`.
-pub(crate) fn add_totals(sums: &mut [&mut ClippedSum], places: &[u32], values: &mut [i64]) {
+pub(crate) fn add_totals(sums: &mut [&mut ClippedSum], places: &Places, values: &mut [i64]) {
     if sums.iter().any(|sum| !sum.outers.iter().all(OuterSum::is_settled)) {
         sums.par_iter_mut().for_each(|sum| sum.settle());
     }
     let sums: Vec<&ClippedSum> = sums.iter().map(|sum| &**sum).collect();
     if places.len() <= CHUNK {
-        return add_chunk(&sums, places, values);
+        return add_chunk(&sums, places, 0, values);
     }
-    let chunks = values.par_chunks_mut(CHUNK).zip(places.par_chunks(CHUNK));
-    chunks.for_each(|(values, places)| add_chunk(&sums, places, values));
+    let chunks = values.par_chunks_mut(CHUNK).enumerate();
+    chunks.for_each(|(chunk, values)| add_chunk(&sums, places, chunk * CHUNK, values));
 }
 
-fn add_chunk(sums: &[&ClippedSum], mut places: &[u32], mut values: &mut [i64]) {
-    let Some(layout) = sums.first().map(|sum| &sum.layout) else { return };
-    while let Some(first) = places.first() {
-        let (outer, range) = layout.region(*first as usize);
-        let outside = places.iter().position(|place| !range.contains(&(*place as usize)));
-        let (here, rest) = places.split_at(outside.unwrap_or(places.len()));
-        let (to, others) = values.split_at_mut(here.len());
-        match outer {
-            None => sums.iter().for_each(|sum| sum.each.add_to(here, to)),
-            Some(index) => add_outer_totals(sums, index, range.start, here, to),
+/// As [`add_totals`], for the values from `start` on.
+fn add_chunk(sums: &[&ClippedSum], places: &Places, mut start: usize, mut values: &mut [i64]) {
+    let first = places.runs.partition_point(|run| run.end <= start);
+    for run in &places.runs[first..] {
+        let (here, rest) = values.split_at_mut(values.len().min(run.end - start));
+        let active = &places.active[start..start + here.len()];
+        match run.outer {
+            None => sums.iter().for_each(|sum| sum.each.add_to(active, here)),
+            Some(index) => add_outer_totals(sums, index, run.region.start, active, here),
         }
-        (places, values) = (rest, others);
+        start += here.len();
+        values = rest;
+        if values.is_empty() {
+            return;
+        }
     }
 }
 

@@ -49,6 +49,9 @@ const SHORT: usize = 5;
 /// are rejected for uniformity, and fewer than 1 in 1,000 at a deviation of 2^18.
 const LARGEST_STD_OF_SHORT_DRAWS: f64 = 16_777_216.0;
 
+/// Short draws that are attempted together, without branches.
+const GROUP: usize = 64;
+
 /// What a draw that ends early needs of a layer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Layer {
@@ -78,6 +81,8 @@ pub(super) struct Ziggurat {
     spare_bits: u32,
     layers: [Layer; LAYERS],
     heights: [Height; LAYERS],
+    /// Of a law with SHORT draws: w_i in the high half, w_{i+1} in the low one.
+    widths: [u64; LAYERS],
 }
 
 impl Ziggurat {
@@ -87,10 +92,14 @@ impl Ziggurat {
         let bytes = if law.std() <= LARGEST_STD_OF_SHORT_DRAWS { SHORT } else { LONG };
         let spare_bits = 64 - 8 * bytes as u32 + LAYER_BITS + 1;
         let (layers, heights) = ([Layer::default(); LAYERS], [Height::default(); LAYERS]);
-        let mut ziggurat = Self { law, bytes, spare_bits, layers, heights };
+        let widths = [0; LAYERS];
+        let mut ziggurat = Self { law, bytes, spare_bits, layers, heights, widths };
         let mut area = AREA * ziggurat.law.std();
         while !ziggurat.stack(area) {
             area *= 1.0 + 1.0 / 1024.0;
+        }
+        if bytes == SHORT {
+            ziggurat.widths = ziggurat.layers.map(|layer| layer.columns << 32 | layer.inner);
         }
         ziggurat
     }
@@ -125,26 +134,65 @@ impl Ziggurat {
     /// further attempts need comes from `rng`.
     pub(super) fn fill(&self, random: &[u8], rng: &mut ChaCha20Rng, out: &mut [i64]) {
         match self.bytes {
-            SHORT => self.fill_from(random.as_chunks::<SHORT>().0, rng, out),
-            _ => self.fill_from(random.as_chunks::<LONG>().0, rng, out),
+            SHORT => self.fill_short(random, rng, out),
+            _ => self.fill_long(random, rng, out),
         }
         if !self.law.is_fine() {
             out.iter_mut().for_each(|value| *value = self.law.coarse(*value));
         }
     }
 
-    fn fill_from<const N: usize>(
-        &self,
-        random: &[[u8; N]],
-        rng: &mut ChaCha20Rng,
-        out: &mut [i64],
-    ) {
-        for (value, bytes) in out.iter_mut().zip(random) {
-            let mut word = [0; LONG];
-            word[..N].copy_from_slice(bytes);
-            let word = u64::from_le_bytes(word);
+    fn fill_long(&self, random: &[u8], rng: &mut ChaCha20Rng, out: &mut [i64]) {
+        for (value, bytes) in out.iter_mut().zip(random.as_chunks().0) {
+            let word = u64::from_le_bytes(*bytes);
             let (signed, accepted) = self.attempt(word);
             *value = if accepted { signed } else { self.insist(word, rng) };
+        }
+    }
+
+    /// As [`Self::fill_long`], a group of draws at a time. The low 32 bits of all words come
+    /// first, then the high 8 of each.
+    fn fill_short(&self, random: &[u8], rng: &mut ChaCha20Rng, out: &mut [i64]) {
+        let (low, high) = random.split_at(4 * out.len());
+        let low = low.as_chunks::<4>().0.chunks(GROUP);
+        for ((out, low), high) in out.chunks_mut(GROUP).zip(low).zip(high.chunks(GROUP)) {
+            let mut words = [0; GROUP];
+            for (word, (low, high)) in words.iter_mut().zip(low.iter().zip(high)) {
+                *word = u64::from(u32::from_le_bytes(*low)) | u64::from(*high) << 32;
+            }
+            let (mut values, mut settled) = ([0; GROUP], [false; GROUP]);
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || self.attempt_all(&words, &mut values, &mut settled),
+            );
+            out.copy_from_slice(&values[..out.len()]);
+            for (value, (settled, word)) in out.iter_mut().zip(settled.iter().zip(words)) {
+                if !settled {
+                    *value = self.insist(word, rng);
+                }
+            }
+        }
+    }
+
+    /// [`Self::attempt`] for words of 40 bits: the column is `bits w_i / 2^30`, rounded down,
+    /// and it is uniform if the remainder is at least `2^30 mod w_i`, so surely if it is at
+    /// least w_i; the rest is left to [`Self::insist`].
+    #[inline(always)]
+    fn attempt_all(
+        &self,
+        words: &[u64; GROUP],
+        values: &mut [i64; GROUP],
+        settled: &mut [bool; GROUP],
+    ) {
+        const BITS: u32 = 8 * SHORT as u32 - LAYER_BITS - 1;
+        let widths = words.map(|word| self.widths[word as usize % LAYERS]);
+        for i in 0..GROUP {
+            let (columns, inner) = (widths[i] >> 32, widths[i] & 0xFFFF_FFFF);
+            let product = (words[i] >> (LAYER_BITS + 1)) * columns;
+            let (column, rest) = (product >> BITS, product & ((1 << BITS) - 1));
+            let sign = (words[i] >> LAYER_BITS) & 1;
+            values[i] = signed(column, sign);
+            settled[i] = (column < inner) & (rest >= columns) & (column >= sign);
         }
     }
 
@@ -251,6 +299,28 @@ mod tests {
                 let ratio = induced(&ziggurat, n) / ziggurat.law.weight(n);
                 // The 24 u of the derivation and 256 for the sum in this test.
                 assert!((ratio - 1.0).abs() <= 280.0 * f64::exp2(-53.0), "{std} {n}: {ratio}");
+            }
+        }
+    }
+
+    #[test]
+    fn draws_in_groups_are_those_of_their_words() {
+        for std in [9.0, 5_000.0, 262_144.0, LARGEST_STD_OF_SHORT_DRAWS] {
+            let (ziggurat, mut random) = (Ziggurat::new(std), vec![0; SHORT * 10_007]);
+            rng(4).fill_bytes(&mut random);
+            let mut found = vec![0; 10_007];
+            ziggurat.fill(&random, &mut rng(5), &mut found);
+            let (low, high) = random.split_at(4 * found.len());
+            let mut more = rng(5);
+            for (index, found) in found.iter().enumerate() {
+                let mut word = [0; 8];
+                word[..4].copy_from_slice(&low[4 * index..][..4]);
+                word[4] = high[index];
+                let word = u64::from_le_bytes(word);
+                let (signed, settled) = ziggurat.attempt(word);
+                let value = if settled { signed } else { ziggurat.insist(word, &mut more) };
+                let value = if ziggurat.law.is_fine() { value } else { ziggurat.law.coarse(value) };
+                assert_eq!(*found, value, "{std}, {index}");
             }
         }
     }
