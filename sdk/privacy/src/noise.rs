@@ -35,6 +35,9 @@ const REACH: f64 = 37.0;
 /// step give these values, whatever the number of threads.
 const BLOCK: usize = 4096;
 
+/// Fewer coordinates are drawn faster than another thread wakes up.
+const LEAST_PARALLEL: usize = 4 * BLOCK;
+
 /// Words of a stream between the beginnings of two blocks.
 const REGION_WORDS: u128 = 1 << 40;
 
@@ -102,8 +105,8 @@ impl NoiseSeed {
         (0..population).filter(|_| rng.next_u64() < threshold).collect()
     }
 
-    /// `count` draws of round(N(0, std_steps^2)), for local step `step`, in place of what
-    /// `values` holds.
+    /// `count` draws of round(N(0, std_steps^2)), for local step `step`, with what earlier
+    /// steps left in `memory`.
     ///
     /// Adding it to an integer sum x gives round(x + N(0, std_steps^2)), which is
     /// post-processing of the Gaussian mechanism. The values do not depend on the number
@@ -126,29 +129,31 @@ impl NoiseSeed {
         step: u64,
         std_steps: f64,
         count: usize,
-        values: &mut Vec<i64>,
-    ) -> Result<(), Error> {
+        memory: &mut NoiseMemory,
+    ) -> Result<Vec<i64>, Error> {
         check(std_steps, count)?;
+        let mut values = memory.values.pop().unwrap_or_default();
         values.resize(count, 0);
         if std_steps * REACH <= 0.5 {
             values.fill(0);
-            return Ok(());
+            return Ok(values);
         }
-        let ziggurat = Ziggurat::new(std_steps);
-        let fill = |(block, out): (usize, &mut [i64])| self.fill(step, block, &ziggurat, out);
-        if count <= BLOCK {
-            fill((0, values));
+        let ziggurat = memory.ziggurat(std_steps);
+        let fill = |(block, out): (usize, &mut [i64])| self.fill(step, block, ziggurat, out);
+        if count <= LEAST_PARALLEL {
+            values.chunks_mut(BLOCK).enumerate().for_each(fill);
         } else {
             values.par_chunks_mut(BLOCK).enumerate().for_each(fill);
         }
-        Ok(())
+        Ok(values)
     }
 
     /// As [`Self::gaussian`], for tests.
     #[cfg(test)]
     pub(crate) fn draws(&self, step: u64, std_steps: f64, count: usize) -> Result<Vec<i64>, Error> {
-        let mut values = vec![7; 3];
-        self.gaussian(step, std_steps, count, &mut values).map(|()| values)
+        let mut memory = NoiseMemory::default();
+        memory.take_back(vec![7; 3]);
+        self.gaussian(step, std_steps, count, &mut memory)
     }
 
     /// Fills one block of at most BLOCK coordinates.
@@ -169,6 +174,35 @@ impl NoiseSeed {
         // Best effort without unsafe code; the optimiser may not drop the store.
         random.fill(0);
         std::hint::black_box(random);
+    }
+}
+
+/// What steps leave to later ones: the tables of a law, which are the same for all steps of
+/// a round, and memory of releases that nobody needs any more.
+#[derive(Default)]
+pub struct NoiseMemory {
+    /// With the deviation it was asked for.
+    ziggurat: Option<(f64, Box<Ziggurat>)>,
+    values: Vec<Vec<i64>>,
+}
+
+impl NoiseMemory {
+    fn ziggurat(&mut self, std_steps: f64) -> &Ziggurat {
+        if self.ziggurat.as_ref().is_none_or(|(std, _)| *std != std_steps) {
+            self.ziggurat = None;
+        }
+        &self.ziggurat.get_or_insert_with(|| (std_steps, Box::new(Ziggurat::new(std_steps)))).1
+    }
+
+    pub(crate) fn take_back(&mut self, values: Vec<i64>) {
+        self.values.push(values);
+    }
+}
+
+/// Memory shows nothing of what it held.
+impl std::fmt::Debug for NoiseMemory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NoiseMemory")
     }
 }
 
@@ -281,6 +315,16 @@ mod tests {
         };
         let one = draw(1);
         assert!(one == draw(2) && one == draw(4));
+    }
+
+    #[test]
+    fn memory_does_not_change_the_noise() {
+        let (seed, mut memory) = (NoiseSeed::predictable(9), NoiseMemory::default());
+        for (std, count) in [(1e6, 5000), (1e6, 50), (2e5, 20_000), (0.001, 70), (1e6, 300)] {
+            let found = seed.gaussian(2, std, count, &mut memory).unwrap();
+            assert_eq!(found, seed.draws(2, std, count).unwrap());
+            memory.take_back(found);
+        }
     }
 
     #[test]

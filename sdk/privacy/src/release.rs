@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::lattice::{ClippedSum, Places, add_totals};
 use crate::ledger::Permit;
-use crate::noise::NoiseSeed;
+use crate::noise::{NoiseMemory, NoiseSeed};
 use crate::plan::PrivacyPlan;
 use crate::{Error, Event};
 
@@ -36,16 +36,15 @@ impl Noise {
         step: u32,
         active: usize,
     ) -> Result<Self, Error> {
-        Self::draw_into(Vec::new(), plan, permit, seed, step, active)
+        Self::draw_with(&mut NoiseMemory::default(), plan, permit, seed, step, active)
     }
 
-    /// As [`Noise::draw`], into the memory of `values`, such as that of an earlier release
-    /// ([`Released::into_values`]); what it holds is overwritten.
+    /// As [`Noise::draw`], with what earlier steps left.
     ///
     /// # Errors
     /// As [`Noise::draw`].
-    pub fn draw_into(
-        mut values: Vec<i64>,
+    pub fn draw_with(
+        memory: &mut NoiseMemory,
         plan: &PrivacyPlan,
         permit: &Permit,
         seed: &NoiseSeed,
@@ -54,7 +53,7 @@ impl Noise {
     ) -> Result<Self, Error> {
         let event = permit.covers(plan, step)?;
         let std_steps = plan.noise_std_steps(permit.round());
-        seed.gaussian(u64::from(step), std_steps, active, &mut values)?;
+        let values = seed.gaussian(u64::from(step), std_steps, active, memory)?;
         Ok(Self { values, event })
     }
 
@@ -96,17 +95,18 @@ pub struct Released {
     event: Event,
 }
 
+impl NoiseMemory {
+    /// Takes back the memory of a release that nobody needs any more.
+    pub fn reuse(&mut self, released: Released) {
+        self.take_back(released.values);
+    }
+}
+
 impl Released {
     /// The noised sums, in grid steps.
     #[must_use]
     pub fn values(&self) -> &[i64] {
         &self.values
-    }
-
-    /// The noised sums, without what goes with them.
-    #[must_use]
-    pub fn into_values(self) -> Vec<i64> {
-        self.values
     }
 
     /// Length of a grid step.

@@ -16,7 +16,7 @@ use crate::profile;
 use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
-use super::simd::{Portable, SimdLevel, Vector};
+use super::simd::{Portable, SimdLevel, Vector, vectorised};
 
 /// Columns of a packed panel; a multiple of two vectors of every level.
 pub(crate) const PANEL: usize = 32;
@@ -125,6 +125,44 @@ pub(crate) fn pack(
         }
     }
 }
+
+/// Packs a matrix that lies in rows, `[terms, cols]`.
+pub(crate) fn pack_rows(packed: &mut [f32], terms: usize, cols: usize, values: &[f32]) {
+    assert_eq!(values.len(), terms * cols, "matrix to pack");
+    let panels = packed[..packed_len(terms, cols)].chunks_exact_mut((terms * PANEL).max(1));
+    for (panel, packed) in panels.enumerate() {
+        let first = panel * PANEL;
+        let rows = packed.as_chunks_mut::<PANEL>().0.iter_mut().zip(values.chunks_exact(cols));
+        for (to, from) in rows {
+            match from[first..].first_chunk() {
+                Some(from) => *to = *from,
+                None => to[..cols - first].copy_from_slice(&from[first..]),
+            }
+        }
+    }
+}
+
+/// Packs a matrix whose transpose lies in rows: `values` `[cols, terms]`.
+pub(crate) fn pack_columns(packed: &mut [f32], terms: usize, cols: usize, values: &[f32]) {
+    assert_eq!(values.len(), terms * cols, "matrix to pack");
+    let panels = packed[..packed_len(terms, cols)].chunks_exact_mut((terms * PANEL).max(1));
+    let columns = values.chunks(PANEL * terms.max(1));
+    vectorised!(for (packed, columns) in panels.zip(columns) {
+        let packed = packed.as_chunks_mut::<PANEL>().0;
+        // A few terms at a time: they share a cache line of their column.
+        for (block, packed) in packed.chunks_mut(TERMS).enumerate() {
+            for (lane, column) in columns.chunks_exact(terms).enumerate() {
+                let from = &column[block * TERMS..][..packed.len()];
+                for (to, from) in packed.iter_mut().zip(from) {
+                    to[lane] = *from;
+                }
+            }
+        }
+    });
+}
+
+/// Terms that [`pack_columns`] turns at a time.
+const TERMS: usize = 16;
 
 /// What a sum starts from.
 #[derive(Clone, Copy, Debug)]
@@ -472,6 +510,19 @@ mod tests {
                     }
                 }
             }
+        }
+
+        #[test]
+        fn matrices_are_packed_as_their_elements_say(terms in 0_usize..70, cols in 1_usize..90) {
+            let (rows, columns) = (test_values(terms * cols, 1), test_values(terms * cols, 2));
+            let len = packed_len(terms, cols);
+            let mut packed = [(); 4].map(|()| vec![0.0; len]);
+            pack(&mut packed[0], terms, cols, |term, col| rows[term * cols + col]);
+            pack_rows(&mut packed[1], terms, cols, &rows);
+            pack(&mut packed[2], terms, cols, |term, col| columns[col * terms + term]);
+            pack_columns(&mut packed[3], terms, cols, &columns);
+            prop_assert_eq!(&packed[0], &packed[1]);
+            prop_assert_eq!(&packed[2], &packed[3]);
         }
 
         #[test]

@@ -19,7 +19,8 @@ pub(crate) mod simd;
 
 pub(crate) use activation::Activation;
 pub(crate) use gemm::{
-    Left, Matrix, Output, Right, Start, multiply, multiply_into, pack, packed_len, product,
+    Left, Matrix, Output, Right, Start, multiply, multiply_into, pack, pack_columns, pack_rows,
+    packed_len, product,
 };
 pub(crate) use math::{exp, log_sum_exp, sigmoid, softmax, tanh};
 pub(crate) use reduce::{centred_dot, column_sums, square_deviation, total};

@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use adafed_algorithm::{Mask, Plans, Standardisation, descend};
-use adafed_privacy::{ClippedSum, Noise, NoiseSeed, Permit, Places, Released, Rounded};
+use adafed_privacy::{
+    ClippedSum, Noise, NoiseMemory, NoiseSeed, Permit, Places, Released, Rounded,
+};
 
 pub use self::plain::PlainGradient;
 
@@ -89,8 +91,7 @@ pub struct Kept {
     /// Where each active coordinate lies in the engine's order.
     places: Places,
     workers: Mutex<Vec<Worker>>,
-    /// Memory of releases that nobody needs any more.
-    values: Mutex<Vec<Vec<i64>>>,
+    noise: Mutex<NoiseMemory>,
 }
 
 impl<'a> LocalRound<'a> {
@@ -119,8 +120,8 @@ impl<'a> LocalRound<'a> {
         let outers = engine.map_or_else(Vec::new, pass::outer_parts);
         let constants = Constants::new(each_len, outers, lattice, gain, centre)?;
         let places = constants.layout.places(places)?;
-        let (workers, values) = Default::default();
-        Ok(Self { setting, kept: Arc::new(Kept { constants, places, workers, values }) })
+        let (workers, noise) = Default::default();
+        Ok(Self { setting, kept: Arc::new(Kept { constants, places, workers, noise }) })
     }
 
     /// Goes on with what an earlier step of the same round left in [`LocalRound::kept`].
@@ -165,9 +166,9 @@ impl<'a> LocalRound<'a> {
     /// # Errors
     /// As [`Noise::draw`].
     pub fn noise(&self, permit: &Permit, seed: &NoiseSeed, step: u32) -> Result<Noise, Error> {
-        let values = lock(&self.kept.values).pop().unwrap_or_default();
         let (plan, active) = (self.setting.plans.privacy, self.kept.places.len());
-        Ok(Noise::draw_into(values, plan, permit, seed, step, active)?)
+        let memory = &mut lock(&self.kept.noise);
+        Ok(Noise::draw_with(memory, plan, permit, seed, step, active)?)
     }
 
     /// Adds `noise` to a sum of this round, and empties it.
@@ -180,7 +181,7 @@ impl<'a> LocalRound<'a> {
 
     /// Takes back a release that nobody needs any more: the next one uses its memory.
     pub fn reuse(&self, released: Released) {
-        lock(&self.kept.values).push(released.into_values());
+        lock(&self.kept.noise).reuse(released);
     }
 
     /// Exact sum of the clipped gradients of the examples at `indices`, in the engine's

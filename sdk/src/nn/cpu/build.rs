@@ -21,7 +21,7 @@ use crate::nn::graph::{Graph, Node, Primitive, ValueId};
 /// has of cache to itself.
 const MICRO_BATCH_VALUES: usize = 1 << 18;
 /// More examples than this together make no product faster.
-const MOST_EXAMPLES: usize = 64;
+const MOST_EXAMPLES: usize = 32;
 
 /// A graph made ready to run. Holds sizes and plans, no parameters.
 #[derive(Debug)]

@@ -157,7 +157,11 @@ impl<'a> Case<'a> {
 
     fn packed(&self) -> Vec<f32> {
         let mut packed = vec![f32::NAN; 3];
-        self.op.pack(&self.tensors.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut packed);
+        self.op.pack(
+            &self.tensors.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+            true,
+            &mut packed,
+        );
         packed
     }
 }

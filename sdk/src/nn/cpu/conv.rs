@@ -241,7 +241,7 @@ impl Op for Conv2d {
         self.framed_len()
     }
 
-    fn pack(&self, tensors: &[&[f32]], packed: &mut Vec<f32>) {
+    fn pack(&self, tensors: &[&[f32]], back: bool, packed: &mut Vec<f32>) {
         let (backward, bias) = self.places();
         let weight = tensors[0];
         let (inputs, outputs) = (self.group_inputs(), self.group_outputs());
@@ -253,7 +253,7 @@ impl Op for Conv2d {
                 let (tap, channel) = self.term(term);
                 weight[self.flat(first + output, channel, tap)]
             });
-            for phase in &self.phases {
+            for phase in self.phases.iter().filter(|_| back) {
                 let terms = self.phase_terms(phase);
                 let place = backward + phase.weights + group * packed_len(terms, inputs);
                 pack(&mut packed[place..], terms, inputs, |term, input| {

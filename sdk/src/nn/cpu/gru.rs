@@ -67,7 +67,7 @@ impl Op for Gru {
         3 * self.hidden * batch + self.hidden
     }
 
-    fn pack(&self, tensors: &[&[f32]], packed: &mut Vec<f32>) {
+    fn pack(&self, tensors: &[&[f32]], _back: bool, packed: &mut Vec<f32>) {
         self.sizes().pack(tensors, packed);
     }
 

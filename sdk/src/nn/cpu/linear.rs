@@ -1,7 +1,9 @@
 //! The linear layer.
 
 use super::op::{Backward, Forward, Op, Seen};
-use crate::kernels::{Left, Output, Right, Start, column_sums, pack, packed_len, product};
+use crate::kernels::{
+    Left, Output, Right, Start, column_sums, pack_columns, pack_rows, packed_len, product,
+};
 
 /// `y = x W^T + b` at each position of an example, W `[outputs, inputs]`.
 #[derive(Debug)]
@@ -23,13 +25,14 @@ impl Linear {
 
 impl Op for Linear {
     // W^T for Y = X W^T, W for dX = dY W, then the bias.
-    fn pack(&self, tensors: &[&[f32]], packed: &mut Vec<f32>) {
+    fn pack(&self, tensors: &[&[f32]], back: bool, packed: &mut Vec<f32>) {
         let (backward, bias) = self.places();
         let weight = tensors[0];
         packed.resize(bias, 0.0);
-        pack(packed, self.inputs, self.outputs, |k, n| weight[n * self.inputs + k]);
-        let packed_weight = &mut packed[backward..];
-        pack(packed_weight, self.outputs, self.inputs, |k, n| weight[k * self.inputs + n]);
+        pack_columns(packed, self.inputs, self.outputs, weight);
+        if back {
+            pack_rows(&mut packed[backward..], self.outputs, self.inputs, weight);
+        }
         packed.extend_from_slice(if self.bias { tensors[1] } else { &[] });
     }
 

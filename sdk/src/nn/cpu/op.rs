@@ -20,9 +20,10 @@ pub(crate) trait Op: Debug + Send + Sync {
         0
     }
 
-    /// Lays the parameters out as the passes want them; once a step. The default is one
-    /// tensor after the other.
-    fn pack(&self, tensors: &[&[f32]], packed: &mut Vec<f32>) {
+    /// Lays the parameters out as the passes want them; once a step. `back`: whether the way
+    /// back needs a layout of its own, because the input's gradient is of use. The default is
+    /// one tensor after the other.
+    fn pack(&self, tensors: &[&[f32]], _back: bool, packed: &mut Vec<f32>) {
         packed.clear();
         tensors.iter().for_each(|tensor| packed.extend_from_slice(tensor));
     }

@@ -1,5 +1,7 @@
 //! A micro-batch through the graph, forwards and backwards.
 
+use rayon::prelude::*;
+
 use super::build::{Engine, Step};
 use super::loss;
 use super::op::{Backward, Forward, Seen};
@@ -29,15 +31,24 @@ pub(crate) struct Workspace {
 }
 
 impl Packed {
-    /// Lays out parameters given as one slice a tensor of the graph.
+    /// Lays out parameters given as one slice a tensor of the graph, large ones in parallel.
     pub(crate) fn fill(&mut self, engine: &Engine, tensors: &[&[f32]]) {
         self.nodes.resize_with(engine.steps.len(), Vec::new);
-        for (step, packed) in engine.steps.iter().zip(&mut self.nodes) {
+        let pack = |(step, packed): (&Step, &mut Vec<f32>)| {
             let own: Vec<&[f32]> = step.tensors.iter().map(|tensor| tensors[*tensor]).collect();
-            step.op.pack(&own, packed);
+            let back = step.inputs.iter().any(|input| engine.wanted[*input]);
+            step.op.pack(&own, back, packed);
+        };
+        if tensors.iter().map(|tensor| tensor.len()).sum::<usize>() < LEAST_PARALLEL {
+            engine.steps.iter().zip(&mut self.nodes).for_each(pack);
+        } else {
+            engine.steps.par_iter().zip(&mut self.nodes).for_each(pack);
         }
     }
 }
+
+/// Fewer parameters are laid out faster than another thread wakes up.
+const LEAST_PARALLEL: usize = 1 << 16;
 
 impl Workspace {
     /// Buffers for micro-batches of the engine's size.
