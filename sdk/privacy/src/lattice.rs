@@ -25,6 +25,7 @@ macro_rules! vectorised {
     }};
 }
 
+mod centre;
 mod integers;
 mod outer;
 mod products;
@@ -259,6 +260,9 @@ fn round_to_lattice(values: &[f32], factor: f32, out: &mut [i32]) -> u64 {
 pub struct NormBound(f64);
 
 impl NormBound {
+    /// That of no coordinates at all.
+    pub const NONE: Self = Self(0.0);
+
     /// From the sum of squares, computed with a relative error of at most `relative`.
     ///
     /// # Guarantee

@@ -80,7 +80,7 @@ impl Noise {
             });
         };
         let (grid, mut values) = (first.lattice().grid(), self.values);
-        add_totals(sums, places, &mut values);
+        add_totals(sums, places, &mut values)?;
         sums.par_iter_mut().for_each(|sum| sum.clear());
         Ok(Released { values, grid, event: self.event })
     }

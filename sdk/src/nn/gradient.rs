@@ -1,6 +1,6 @@
 //! The gradient of every single example, and their plain sum.
 
-use super::cpu::{Engine, Workspace};
+use super::cpu::Workspace;
 use super::graph::Primitive;
 use super::{BoundModel, Error, Loss, Model};
 
@@ -146,10 +146,6 @@ impl Model {
             }
             None => Ok(()),
         }
-    }
-
-    pub(crate) fn step_engine(&self, materialised: bool) -> &Engine {
-        if materialised { self.materialised() } else { self.engine() }
     }
 }
 

@@ -102,12 +102,10 @@ impl<'a> LocalRound<'a> {
     pub fn new(setting: Setting<'a>) -> Result<Self, Error> {
         let Setting { model, plans, mask, standardisation, .. } = setting;
         // The tensor path gives whole gradients, in flat order.
-        let engine =
-            model.is_on_kernels().then(|| model.step_engine(standardisation.centres().is_some()));
+        let engine = model.is_on_kernels().then(|| model.engine());
         let flat = || (0..model.parameters() as u32).collect();
         let order: Cow<'_, [u32]> =
             engine.map_or_else(|| Cow::Owned(flat()), |engine| Cow::Borrowed(&engine.order[..]));
-        let each_len = engine.map_or(order.len(), |engine| engine.each_len);
         let arranged = |flat: &[f32]| order.iter().map(|j| flat[*j as usize]).collect();
         let masked = standardisation.masked(mask);
         let gain = masked.gains().map(arranged);
@@ -115,10 +113,8 @@ impl<'a> LocalRound<'a> {
         let mut inverse = vec![0; order.len()];
         order.iter().zip(0..).for_each(|(flat, place)| inverse[*flat as usize] = place);
         let places: Vec<u32> = mask.active().iter().map(|flat| inverse[*flat as usize]).collect();
-        let each = places.iter().filter(|place| (**place as usize) < each_len).count();
-        let lattice = plans.privacy.lattice(Rounded { each, once: places.len() - each })?;
-        let outers = engine.map_or_else(Vec::new, pass::outer_parts);
-        let constants = Constants::new(each_len, outers, lattice, gain, centre)?;
+        let lattice = plans.privacy.lattice(rounded(engine, centre.is_some(), &places))?;
+        let constants = Constants::new(engine, order.len(), lattice, gain, centre)?;
         let places = constants.layout.places(places)?;
         let (workers, noise) = Default::default();
         Ok(Self { setting, kept: Arc::new(Kept { constants, places, workers, noise }) })
@@ -137,7 +133,7 @@ impl<'a> LocalRound<'a> {
     }
 
     fn engine(&self) -> &'a Engine {
-        self.setting.model.step_engine(self.kept.constants.centre.is_some())
+        self.setting.model.engine()
     }
 
     /// One private step at `parameters`: sample, per-example gradients, standardise,
@@ -263,6 +259,18 @@ impl<'a> LocalRound<'a> {
         let (scale, rate) = (plans.release_scale(round), plans.algorithm.local_learning_rate);
         Ok(descend(parameters, released, mask, standardisation, scale, rate)?)
     }
+}
+
+/// How the coordinates at `places` are rounded: weights of outer products once, in the sum; so
+/// are rows of tables, besides example by example, where a centre is taken off in the sum.
+fn rounded(engine: Option<&Engine>, centred: bool, places: &[u32]) -> Rounded {
+    let Some(engine) = engine else { return places.len().into() };
+    let count = |range: std::ops::Range<usize>| {
+        places.iter().filter(|place| range.contains(&(**place as usize))).count()
+    };
+    let tables = if centred { count(engine.dense_len..engine.bias_start) } else { 0 };
+    let each = count(0..engine.each_len);
+    Rounded { each, once: places.len() - each + tables }
 }
 
 /// A sum of one round, in parts; its buffers go back to the round, emptied, when it is

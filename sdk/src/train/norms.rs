@@ -4,6 +4,8 @@
 //! every sum of squares goes with a bound on its relative error, and what could underflow
 //! is added back.
 
+use adafed_privacy::OuterShape;
+
 use crate::kernels::{Left, Output, Right, Start, pack, packed_len, product, vectorised};
 
 /// Values that are summed in f32 before f64 takes over, in lanes of their own.
@@ -35,6 +37,33 @@ pub(super) fn row_squares(rows: &[u32], values: &[f32], dim: usize, gain: Option
         sum
     });
     sum + lost(values.len(), 1.0)
+}
+
+/// `sum values weights`, of `rows` of a table as in [`row_squares`], in f64.
+pub(super) fn row_products(rows: &[u32], values: &[f32], dim: usize, weights: &[f64]) -> f64 {
+    vectorised!({
+        let mut lanes = [0.0; LANES];
+        for (row, values) in rows.iter().zip(values.chunks_exact(dim)) {
+            let weights = &weights[*row as usize * dim..][..dim];
+            for (values, weights) in values.chunks(LANES).zip(weights.chunks(LANES)) {
+                for ((lane, value), weight) in lanes.iter_mut().zip(values).zip(weights) {
+                    *lane += f64::from(*value) * weight;
+                }
+            }
+        }
+        lanes.iter().sum()
+    })
+}
+
+/// `sum w (g - a)^2`, bounded from above by its three terms: `squares = sum w g^2` and
+/// `constant = sum w a^2` are known within `error` of themselves, `products = sum w a g` within
+/// `error` of `sum |w a g|`, which is at most `sqrt(squares constant)`.
+pub(super) fn centred_squares(squares: f64, products: f64, constant: f64, error: f64) -> f64 {
+    let doubt = error * (squares + constant + 2.0 * (squares * constant).sqrt());
+    // Twice the doubt: the sum itself is rounded, too.
+    let sum = squares - 2.0 * products + constant + 2.0 * doubt;
+    // Not `max`, which would make 0 of NaN.
+    if sum < 0.0 { 0.0 } else { sum }
 }
 
 #[inline(always)]
@@ -103,6 +132,22 @@ fn in_f64(lanes: [f32; LANES]) -> f64 {
     sum
 }
 
+/// Sum of a function of two values, in f64.
+macro_rules! in_lanes {
+    ($left:expr, $right:expr, |$x:ident, $y:ident| $term:expr) => {
+        vectorised!({
+            let mut lanes = [0.0_f64; LANES];
+            for (left, right) in $left.chunks(LANES).zip($right.chunks(LANES)) {
+                for ((lane, left), right) in lanes.iter_mut().zip(left).zip(right) {
+                    let ($x, $y) = (f64::from(*left), f64::from(*right));
+                    *lane += $term;
+                }
+            }
+            lanes.iter().sum::<f64>()
+        })
+    };
+}
+
 /// The weighted norms of outer products `left right^T` without forming them:
 /// `sum_rc gain_rc^2 left_r^2 right_c^2 = (left^2)^T G (right^2)`, all terms positive.
 pub(super) struct OuterNorm {
@@ -111,18 +156,34 @@ pub(super) struct OuterNorm {
     /// `gain^2`, packed as the right operand `[cols, rows]`; none where the gain is 1.
     gain: Option<Vec<f32>>,
     largest_gain: f32,
+    /// `gain^2 a`, in units of the largest one and packed likewise, and that unit; none
+    /// without a centre.
+    centre: Option<(Vec<f32>, f64)>,
 }
 
 impl OuterNorm {
-    /// `gain` `[rows, cols]`.
-    pub(super) fn new(rows: usize, cols: usize, gain: Option<&[f32]>) -> Self {
+    /// `gain` and `centre` `[rows, cols]`.
+    pub(super) fn new(shape: OuterShape, gain: Option<&[f32]>, centre: Option<&[f32]>) -> Self {
+        let OuterShape { rows, cols } = shape;
+        let centre = centre.map(|centre| {
+            let weight = |j: usize| {
+                let gain = gain.map_or(1.0, |gain| f64::from(gain[j]));
+                gain * gain * f64::from(centre[j])
+            };
+            let unit = (0..centre.len()).fold(0.0, |most: f64, j| most.max(weight(j).abs()));
+            let inverse = if unit > 0.0 { 1.0 / unit } else { 0.0 };
+            let mut packed = vec![0.0; packed_len(cols, rows)];
+            let at = |col, row| (weight(row * cols + col) * inverse) as f32;
+            pack(&mut packed, cols, rows, at);
+            (packed, unit)
+        });
         let largest_gain = gain.map_or(1.0, |gain| gain.iter().copied().fold(0.0, f32::max));
         let gain = gain.map(|gain| {
             let mut packed = vec![0.0; packed_len(cols, rows)];
             pack(&mut packed, cols, rows, |col, row| gain[row * cols + col].powi(2));
             packed
         });
-        Self { rows, cols, gain, largest_gain }
+        Self { rows, cols, gain, largest_gain, centre }
     }
 
     /// Relative error of [`OuterNorm::squares`].
@@ -166,31 +227,49 @@ impl OuterNorm {
     }
 }
 
+impl OuterNorm {
+    /// Adds `sum gain^2 a left right` of each example, within [`OuterNorm::error`] of
+    /// `sum |gain^2 a left right|`; nothing without a centre.
+    pub(super) fn products(
+        &self,
+        left: &[f32],
+        right: &[f32],
+        scratch: &mut Vec<f32>,
+        sums: &mut [f64],
+    ) {
+        let Some((centre, unit)) = &self.centre else { return };
+        let examples = sums.len();
+        scratch.resize(examples * (self.cols + self.rows), 0.0);
+        let (scaled, weighted) = scratch.split_at_mut(examples * self.cols);
+        let each = scaled.chunks_exact_mut(self.cols).zip(right.chunks_exact(self.cols));
+        each.for_each(|(to, from)| scaled_values(from, to));
+        let operand = Right::packed(centre, self.cols, self.rows);
+        let scaled = Left::rows(scaled, examples, self.cols);
+        product(Output::rows(weighted, self.rows), scaled, operand, Start::Zero);
+        let rows = left.chunks_exact(self.rows).zip(right.chunks_exact(self.cols));
+        let weighted = weighted.chunks_exact(self.rows);
+        for ((sum, (left, right)), weighted) in sums.iter_mut().zip(rows).zip(weighted) {
+            let unit = unit * f64::from(largest(right));
+            *sum += weighted_sum(left, weighted) * unit;
+            // What underflowed, on the side that makes the norm larger.
+            *sum -= lost(self.rows * self.cols, 1.0) * f64::from(largest(left)) * unit;
+        }
+    }
+}
+
 /// Sum of squares in f64.
 fn exact_squares(values: &[f32]) -> f64 {
-    vectorised!({
-        let mut lanes = [0.0_f64; LANES];
-        let (chunks, rest) = values.as_chunks::<LANES>();
-        for chunk in chunks {
-            for lane in 0..LANES {
-                lanes[lane] += f64::from(chunk[lane]) * f64::from(chunk[lane]);
-            }
-        }
-        lanes.iter().sum::<f64>() + rest.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>()
-    })
+    in_lanes!(values, values, |value, same| value * same)
 }
 
 /// `sum left^2 weights` in f64.
 fn weighted_squares(left: &[f32], weights: &[f32]) -> f64 {
-    vectorised!({
-        let mut lanes = [0.0_f64; LANES];
-        for (left, weights) in left.chunks(LANES).zip(weights.chunks(LANES)) {
-            for ((lane, left), weight) in lanes.iter_mut().zip(left).zip(weights) {
-                *lane += f64::from(*left) * f64::from(*left) * f64::from(*weight);
-            }
-        }
-        lanes.iter().sum::<f64>()
-    })
+    in_lanes!(left, weights, |left, weight| left * left * weight)
+}
+
+/// `sum left weights` in f64.
+fn weighted_sum(left: &[f32], weights: &[f32]) -> f64 {
+    in_lanes!(left, weights, |left, weight| left * weight)
 }
 
 /// Largest absolute value; NaN if one is.
@@ -208,12 +287,19 @@ fn largest(values: &[f32]) -> f32 {
     })
 }
 
-/// Squares of the values in units of the largest one, so that none overflows.
-fn scaled_squares(values: &[f32], squares: &mut [f32]) {
+/// The values in units of the largest one.
+fn scaled_values(values: &[f32], scaled: &mut [f32]) {
     let unit = largest(values);
     let inverse = if unit > 0.0 { 1.0 / unit } else { unit };
-    vectorised!(for (square, value) in squares.iter_mut().zip(values) {
-        let scaled = value * inverse;
-        *square = scaled * scaled;
+    vectorised!(for (scaled, value) in scaled.iter_mut().zip(values) {
+        *scaled = value * inverse;
+    });
+}
+
+/// Their squares, of which none overflows.
+fn scaled_squares(values: &[f32], squares: &mut [f32]) {
+    scaled_values(values, squares);
+    vectorised!(for square in squares.iter_mut() {
+        *square *= *square;
     });
 }

@@ -1,11 +1,12 @@
 //! One thread's part of a private step: micro-batches through the model, per-example
 //! norms, clip, exact sum.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use adafed_privacy::{ClippedSum, Contribution, Lattice, NormBound, OuterShape, SumLayout};
+use adafed_privacy::{ClippedSum, Lattice, NormBound, OuterShape, SumLayout};
 
-use super::norms::{OuterNorm, SQUARES_ERROR, row_squares, squares};
+use super::norms::{OuterNorm, SQUARES_ERROR, centred_squares, row_products, row_squares, squares};
 use crate::Error;
 use crate::data::Dataset;
 use crate::nn::BoundModel;
@@ -14,48 +15,107 @@ use crate::profile;
 
 /// What every micro-batch of a round needs, in the order of the engine's parts.
 pub(super) struct Constants {
-    pub(super) lattice: Lattice,
     /// The coordinates of a sum.
     pub(super) layout: Arc<SumLayout>,
     /// Mask over scale; none where all coordinates are active at scale 1.
     pub(super) gain: Option<Vec<f32>>,
-    /// Centre; where there is one, every gradient is materialised.
-    pub(super) centre: Option<Vec<f32>>,
+    pub(super) centre: Option<Centre>,
     /// Parts that stay in factors, and their norms.
     outers: Vec<(Outer, OuterNorm)>,
+    /// Where the materialised parts end, and where the biases of outer products begin; what
+    /// lies between are tables, of which an example uses few rows.
+    tables: Range<usize>,
+    /// Where the weights of outer products begin.
+    weights: usize,
     /// Bound on the relative error of an example's sum of squares.
     error: f64,
 }
 
+/// The centre a. Materialised gradients and biases are centred one by one; from tables and
+/// outer products, which are never formed, it is taken off in the sum.
+pub(super) struct Centre {
+    pub(super) values: Vec<f32>,
+    /// `gain^2 a` of the tables.
+    tables: Vec<f64>,
+    /// `sum gain^2 a^2` over tables and outer products.
+    constant: f64,
+}
+
+impl Centre {
+    fn new(values: Vec<f32>, gain: Option<&[f32]>, tables: Range<usize>, weights: usize) -> Self {
+        let gain = |j: usize| gain.map_or(1.0, |gain| f64::from(gain[j]));
+        let term = |j: usize| (gain(j) * f64::from(values[j])).powi(2);
+        let constant = tables.clone().chain(weights..values.len()).map(term).sum();
+        let tables = tables.map(|j| gain(j) * gain(j) * f64::from(values[j])).collect();
+        Self { values, tables, constant }
+    }
+}
+
 impl Constants {
-    /// `each_len` coordinates come before the weights of `outers`.
+    /// The parts of `engine`'s gradients, or a single one of `d` coordinates.
     pub(super) fn new(
-        each_len: usize,
-        outers: Vec<Outer>,
+        engine: Option<&Engine>,
+        d: usize,
         lattice: Lattice,
         gain: Option<Vec<f32>>,
         centre: Option<Vec<f32>>,
     ) -> Result<Self, Error> {
+        let (outers, weights) = engine.map_or((Vec::new(), d), |e| (outer_parts(e), e.each_len));
+        let tables = engine.map_or(d..d, |engine| engine.dense_len..engine.bias_start);
         let shapes = outers.iter().map(|outer| outer.shape).collect();
-        let layout = SumLayout::new(lattice, each_len, shapes, gain.as_deref())?;
+        let mut layout = SumLayout::new(lattice, weights, shapes, gain.as_deref())?;
+        // Whole gradients are centred one by one.
+        if let (Some(centre), Some(_)) = (&centre, engine) {
+            layout = layout.centred(gain.as_deref(), centre, std::slice::from_ref(&tables))?;
+        }
         let norm = |outer: Outer| {
-            let OuterShape { rows, cols } = outer.shape;
-            let gain = gain.as_deref().map(|gain| &gain[outer.start..][..outer.shape.len()]);
-            (outer, OuterNorm::new(rows, cols, gain))
+            let (start, len) = (outer.start, outer.shape.len());
+            let (gain, centre) = (part(&gain, start, len), part(&centre, start, len));
+            (outer, OuterNorm::new(outer.shape, gain, centre))
         };
         let outers: Vec<_> = outers.into_iter().map(norm).collect();
         let error = outers.iter().map(|(_, norm)| norm.error()).fold(SQUARES_ERROR, f64::max);
-        Ok(Self { lattice, layout: Arc::new(layout), gain, centre, outers, error })
+        let of = |values| Centre::new(values, gain.as_deref(), tables.clone(), weights);
+        let centre = centre.map(of);
+        Ok(Self { layout: Arc::new(layout), gain, centre, outers, tables, weights, error })
     }
 
     fn gain(&self, start: usize, len: usize) -> Option<&[f32]> {
-        self.gain.as_deref().map(|gain| &gain[start..start + len])
+        part(&self.gain, start, len)
     }
+
+    /// Takes the centre off `values`, which begin at coordinate `start`.
+    fn centre_part(&self, start: usize, values: &mut [f32]) {
+        if let Some(centre) = &self.centre {
+            let centre = &centre.values[start..];
+            values.iter_mut().zip(centre).for_each(|(value, centre)| *value -= centre);
+        }
+    }
+
+    /// Bound on the squared norm of late coordinates, from what is known of their gradient.
+    fn late_squares(&self, known: Late) -> f64 {
+        self.centre.as_ref().map_or(known.squares, |centre| {
+            centred_squares(known.squares, known.products, centre.constant, self.error)
+        })
+    }
+}
+
+fn part(values: &Option<Vec<f32>>, start: usize, len: usize) -> Option<&[f32]> {
+    values.as_deref().map(|values| &values[start..start + len])
+}
+
+/// Sums over the coordinates whose gradient is never formed, or only in a few rows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Late {
+    /// `sum gain^2 g^2`.
+    squares: f64,
+    /// `sum gain^2 a g`; 0 without a centre.
+    products: f64,
 }
 
 /// A part that stays in factors.
 #[derive(Clone, Copy)]
-pub(super) struct Outer {
+struct Outer {
     node: usize,
     start: usize,
     shape: OuterShape,
@@ -63,7 +123,7 @@ pub(super) struct Outer {
     bias: Option<usize>,
 }
 
-pub(super) fn outer_parts(engine: &Engine) -> Vec<Outer> {
+fn outer_parts(engine: &Engine) -> Vec<Outer> {
     let parts = engine.parts.iter().filter_map(|part| match part.kind {
         PartKind::Outer { rows, cols, bias } => {
             let shape = OuterShape { rows, cols };
@@ -99,8 +159,11 @@ pub(super) struct Worker {
     targets: Vec<f32>,
     streams: Vec<u64>,
     dense: Vec<f32>,
-    /// Squared norms of a micro-batch.
+    /// Gradients of the biases of outer products of one example.
+    biases: Vec<f32>,
+    /// Of the outer products of a micro-batch, one an example.
     squares: Vec<f64>,
+    products: Vec<f64>,
     /// One an embedding.
     rows: Vec<GatheredRows>,
     scratch: Vec<f32>,
@@ -114,7 +177,9 @@ impl Worker {
             targets: Vec::new(),
             streams: Vec::new(),
             dense: vec![0.0; engine.dense_len],
+            biases: vec![0.0; engine.each_len - engine.bias_start],
             squares: Vec::new(),
+            products: Vec::new(),
             rows: tables(engine).map(|_| GatheredRows::default()).collect(),
             scratch: Vec::new(),
         }
@@ -156,63 +221,77 @@ impl Pass<'_> {
         self.model.model().read(self.data, indices, workspace, targets)
     }
 
-    /// Squared norms of the parts that stay in factors, for the whole micro-batch.
+    /// Squares and products of the parts that stay in factors, for the whole micro-batch.
     fn factor_norms(&self, worker: &mut Worker, batch: usize) {
-        worker.squares.clear();
-        worker.squares.resize(batch, 0.0);
+        let Worker { squares, products, scratch, workspace, .. } = worker;
+        for sums in [&mut *squares, &mut *products] {
+            sums.clear();
+            sums.resize(batch, 0.0);
+        }
         for (outer, norm) in &self.constants.outers {
-            let (inputs, gradients) = worker.workspace.factors(self.engine, outer.node);
-            norm.squares(gradients, inputs, &mut worker.scratch, &mut worker.squares);
-            if let Some(bias) = outer.bias {
-                let rows = outer.shape.rows;
-                let gain = self.constants.gain(bias, rows);
-                let each = worker.squares.iter_mut().zip(gradients.chunks_exact(rows));
-                each.for_each(|(sum, gradient)| *sum += squares(gradient, gain));
-            }
+            let (inputs, gradients) = workspace.factors(self.engine, outer.node);
+            norm.squares(gradients, inputs, scratch, squares);
+            norm.products(gradients, inputs, scratch, products);
         }
     }
 
     /// Completes one example's norm, and adds its contribution.
     fn add_example(&self, worker: &mut Worker, example: usize) {
-        let constants = self.constants;
-        worker.workspace.dense(self.engine, example, &mut worker.dense);
-        if let Some(centre) = &constants.centre {
-            worker.dense.iter_mut().zip(centre).for_each(|(value, centre)| *value -= centre);
-        }
-        let gain = constants.gain(0, worker.dense.len());
-        let mut sum = worker.squares[example] + squares(&worker.dense, gain);
-        self.gather(worker, example);
-        for (table, GatheredRows { rows, values, .. }) in tables(self.engine).zip(&worker.rows) {
-            let gain = constants.gain(table.start, table.len);
-            sum += row_squares(rows, values, table.dim, gain);
-        }
-        let factor = constants.lattice.factor(NormBound::of_squares(sum, constants.error));
-        let Worker { sum, dense, rows, workspace, .. } = worker;
+        let Constants { layout, outers, tables: late, weights, error, .. } = self.constants;
+        self.form(worker, example);
+        let Worker { sum, dense, biases, rows, workspace, squares: of, products, .. } = worker;
+        let dense_gain = self.constants.gain(0, dense.len());
+        let bias_gain = self.constants.gain(late.end, weights - late.end);
+        let formed = squares(dense, dense_gain) + squares(biases, bias_gain);
+        let mut known = Late { squares: of[example], products: products[example] };
+        self.add_rows(rows, &mut known);
+        let total = formed + self.constants.late_squares(known);
+        let factors = outers.iter().map(|(outer, _)| {
+            let seen = workspace.seen(self.engine, outer.node, example);
+            (seen.gradient, seen.input)
+        });
+        let bound = |squares| NormBound::of_squares(squares, *error);
+        let factor = layout.factor(bound(total), bound(known.squares), factors.clone());
         let Some(mut contribution) = sum.contribution(factor) else { return };
-        contribution.add_part(0, dense, gain);
+        contribution.add_part(0, dense, dense_gain);
+        contribution.add_part(late.end, biases, bias_gain);
         for (table, GatheredRows { rows, values, .. }) in tables(self.engine).zip(rows) {
-            let gain = constants.gain(table.start, table.len);
+            let gain = self.constants.gain(table.start, table.len);
             contribution.add_rows(table.start, table.dim, rows, values, gain);
         }
-        self.add_outer(&mut contribution, workspace, example);
-    }
-
-    fn add_outer(&self, contribution: &mut Contribution<'_>, from: &Workspace, example: usize) {
-        for (index, (outer, _)) in self.constants.outers.iter().enumerate() {
-            let seen = from.seen(self.engine, outer.node, example);
-            contribution.add_outer(index, seen.gradient, seen.input);
-            if let Some(bias) = outer.bias {
-                let gain = self.constants.gain(bias, outer.shape.rows);
-                contribution.add_part(bias, seen.gradient, gain);
-            }
+        for (index, (left, right)) in factors.enumerate() {
+            contribution.add_outer(index, left, right);
         }
     }
 
-    /// Finds the distinct rows of every embedding that one example uses.
-    fn gather(&self, worker: &mut Worker, example: usize) {
-        for (table, rows) in tables(self.engine).zip(&mut worker.rows) {
-            let seen = worker.workspace.seen(self.engine, table.node, example);
+    /// Forms what is formed of one example's gradient: the materialised parts, the biases of
+    /// outer products, and the rows that it uses.
+    fn form(&self, worker: &mut Worker, example: usize) {
+        let Worker { dense, biases, rows, workspace, .. } = worker;
+        workspace.dense(self.engine, example, dense);
+        self.constants.centre_part(0, dense);
+        let first = self.constants.tables.end;
+        for (outer, _) in &self.constants.outers {
+            let Some(bias) = outer.bias else { continue };
+            let gradient = workspace.seen(self.engine, outer.node, example).gradient;
+            biases[bias - first..][..gradient.len()].copy_from_slice(gradient);
+        }
+        self.constants.centre_part(first, biases);
+        for (table, rows) in tables(self.engine).zip(rows) {
+            let seen = workspace.seen(self.engine, table.node, example);
             rows.gather(seen, table.len / table.dim, table.dim);
+        }
+    }
+
+    /// Adds the gathered rows to what is known.
+    fn add_rows(&self, gathered: &[GatheredRows], known: &mut Late) {
+        for (table, GatheredRows { rows, values, .. }) in tables(self.engine).zip(gathered) {
+            let Table { start, len, dim, .. } = table;
+            known.squares += row_squares(rows, values, dim, self.constants.gain(start, len));
+            if let Some(centre) = &self.constants.centre {
+                let weights = &centre.tables[start - self.constants.tables.start..][..len];
+                known.products += row_products(rows, values, dim, weights);
+            }
         }
     }
 }

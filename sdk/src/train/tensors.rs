@@ -49,12 +49,16 @@ impl TensorPass<'_> {
             self.tensors.gradients(parameters, batch).map_err(crate::nn::Error::from)?;
         let constants = self.constants;
         let gain = constants.gain.as_deref();
+        let factor = |norm| constants.layout.factor(norm, NormBound::NONE, std::iter::empty());
         for gradient in gradients.chunks_exact_mut(self.parameters.len()) {
             if let Some(centre) = &constants.centre {
-                gradient.iter_mut().zip(centre).for_each(|(value, centre)| *value -= centre);
+                gradient
+                    .iter_mut()
+                    .zip(&centre.values)
+                    .for_each(|(value, centre)| *value -= centre);
             }
             let norm = NormBound::of_squares(squares(gradient, gain), SQUARES_ERROR);
-            if let Some(mut part) = worker.sum.contribution(constants.lattice.factor(norm)) {
+            if let Some(mut part) = worker.sum.contribution(factor(norm)) {
                 part.add_part(0, gradient, gain);
             }
         }

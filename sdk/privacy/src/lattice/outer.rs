@@ -4,9 +4,11 @@
 //! The gradient of such a layer is `l r^T`, `l` the gradient of its outputs and `r` its
 //! inputs. Its clipped contribution `f l r^T`, in units of 2^-[`PRODUCT_BITS`] grid steps, is
 //! rounded factor by factor: `L R^T` with the integers `L = trunc(l s)` and
-//! `R = trunc(r t)`, where `s t = f 2^PRODUCT_BITS`.
+//! `R = trunc(r t)`, where `s t = f 2^PRODUCT_BITS`. Under a centre, where entries that become
+//! smaller do not make the difference smaller, they are rounded to the nearest instead, and the
+//! radius pays for it ([`centre`](super::centre)).
 //!
-//! # Guarantee
+//! # Guarantee of rounding towards zero
 //! `|L_r R_c| <= f |l_r r_c| 2^PRODUCT_BITS (1 + 2^-51)` for every entry: rounding towards
 //! zero, and holding the factors within 16 bits, makes no entry larger. So a contribution is
 //! no longer than the clipped gradient it stands for under any weighting of its entries, and
@@ -46,10 +48,18 @@ impl OuterShape {
     }
 }
 
+/// How factors become integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rounding {
+    TowardsZero,
+    ToNearest,
+}
+
 /// The exact sum of one layer's contributions.
 #[derive(Clone)]
 pub(super) struct OuterSum {
     shape: OuterShape,
+    rounding: Rounding,
     left: Vec<LeftRow>,
     right: Vec<RightRow>,
     /// Examples whose factors are kept.
@@ -60,11 +70,25 @@ pub(super) struct OuterSum {
     factors: Vec<i16>,
 }
 
+/// `values scale` as integers, held within 16 bits; the largest magnitude of them. NaN
+/// becomes 0. A macro, because a function handed over as a value may not be inlined.
+macro_rules! integers {
+    ($values:expr, $scale:expr, $to:expr, $round:path) => {{
+        let mut most = 0;
+        for (to, value) in $to.iter_mut().zip($values) {
+            *to = $round(f64::from(*value) * $scale) as i16;
+            most = most.max(to.unsigned_abs());
+        }
+        u32::from(most)
+    }};
+}
+
 impl OuterSum {
-    pub(super) fn new(shape: OuterShape) -> Self {
+    pub(super) fn new(shape: OuterShape, rounding: Rounding) -> Self {
         let OuterShape { rows, cols } = shape;
         Self {
             shape,
+            rounding,
             left: vec![LeftRow::default(); rows.div_ceil(ROWS) * PAIRS],
             right: vec![RightRow::default(); cols.div_ceil(COLS) * PAIRS],
             held: 0,
@@ -79,8 +103,13 @@ impl OuterSum {
         assert!(left.len() == rows && right.len() == cols, "factors of an outer product");
         let split = Split::new(left, right, f);
         let (scaled_left, scaled_right) = self.factors.split_at_mut(rows);
-        let most = vectorised!({
-            truncate(left, split.left, scaled_left) * truncate(right, split.right, scaled_right)
+        let most = vectorised!(match self.rounding {
+            Rounding::TowardsZero =>
+                integers!(left, split.left, scaled_left, f64::trunc)
+                    * integers!(right, split.right, scaled_right, f64::trunc),
+            Rounding::ToNearest =>
+                integers!(left, split.left, scaled_left, f64::round_ties_even)
+                    * integers!(right, split.right, scaled_right, f64::round_ties_even),
         });
         if most == 0 {
             return;
@@ -165,7 +194,7 @@ impl Split {
 
 /// Largest magnitude; NaN is passed over.
 #[inline(always)]
-fn largest(values: &[f32]) -> f32 {
+pub(super) fn largest(values: &[f32]) -> f32 {
     let mut lanes = [0.0_f32; LANES];
     for chunk in values.chunks(LANES) {
         for (lane, value) in lanes.iter_mut().zip(chunk) {
@@ -173,17 +202,6 @@ fn largest(values: &[f32]) -> f32 {
         }
     }
     lanes.into_iter().fold(0.0, f32::max)
-}
-
-/// `trunc(value scale)`, held within 16 bits; the largest magnitude of it. NaN becomes 0.
-#[inline(always)]
-fn truncate(values: &[f32], scale: f64, to: &mut [i16]) -> u32 {
-    let mut most = 0;
-    for (to, value) in to.iter_mut().zip(values) {
-        *to = (f64::from(*value) * scale) as i16;
-        most = most.max(to.unsigned_abs());
-    }
-    u32::from(most)
 }
 
 #[cfg(test)]
@@ -195,7 +213,15 @@ mod tests {
     const UNIT: f64 = 256.0;
 
     fn sum(shape: OuterShape, examples: &[(Vec<f32>, Vec<f32>, f32)]) -> Vec<i64> {
-        let mut sum = OuterSum::new(shape);
+        rounded_sum(shape, Rounding::TowardsZero, examples)
+    }
+
+    fn rounded_sum(
+        shape: OuterShape,
+        rounding: Rounding,
+        examples: &[(Vec<f32>, Vec<f32>, f32)],
+    ) -> Vec<i64> {
+        let mut sum = OuterSum::new(shape, rounding);
         examples.iter().for_each(|(left, right, f)| sum.add(left, right, *f));
         sum.settle();
         (0..shape.len()).map(|place| sum.at(place)).collect()
@@ -244,6 +270,13 @@ mod tests {
                     let l = f64::from(left[place / SHAPE.cols]) * split.left;
                     let r = f64::from(right[place % SHAPE.cols]) * split.right;
                     prop_assert!((l * r - *found as f64).abs() <= l.abs() + r.abs() + 1e-6);
+                }
+                let nearest = rounded_sum(SHAPE, Rounding::ToNearest, &[(left.clone(), right.clone(), f)]);
+                for (place, found) in nearest.iter().enumerate() {
+                    let l = f64::from(left[place / SHAPE.cols]) * split.left;
+                    let r = f64::from(right[place % SHAPE.cols]) * split.right;
+                    let most = 0.5 * (l.abs() + r.abs() + 0.5) + 1e-6;
+                    prop_assert!((l * r - *found as f64).abs() <= most);
                 }
             }
         }

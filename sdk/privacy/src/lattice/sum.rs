@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::centre::{Centre, MOST_STEPS};
 use super::integers::Integers;
-use super::outer::{OuterShape, OuterSum, PRODUCT_BITS};
-use super::{ClipFactor, Clipped, Lattice, PerExample, rounded_product};
+use super::outer::{OuterShape, OuterSum, PRODUCT_BITS, Rounding};
+use super::{ClipFactor, Clipped, Lattice, NormBound, PerExample, rounded_product};
 use crate::Error;
 
 /// The coordinates of a sum, and the public constants that take it to grid steps.
 ///
 /// Coordinates that are rounded to the grid example by example come first; those of outer
 /// products follow. The exact sum of the latter, S in units of 2^-8 grid steps, becomes
-/// `round(gain S)` grid steps, once, when it is released.
+/// `round(gain S)` grid steps, once, when it is released; with a centre that is taken off in
+/// the sum ([`SumLayout::centred`]), every sum S of such a coordinate becomes
+/// `round(gain S - gain a F)`, F the sum of the clip factors.
 #[derive(Clone, Debug)]
 pub struct SumLayout {
     lattice: Lattice,
@@ -22,6 +25,7 @@ pub struct SumLayout {
     outers: Vec<OuterShape>,
     /// Of the outer products alone; none where it is 1.
     gain: Option<Vec<f32>>,
+    centre: Option<Centre>,
 }
 
 impl SumLayout {
@@ -41,7 +45,52 @@ impl SumLayout {
             Some(found) if found != expected => {
                 Err(Error::Length { what: "gain", found, expected })
             }
-            _ => Ok(Self { lattice, each, outers, gain: gain.map(|gain| gain[each..].to_vec()) }),
+            _ => {
+                let gain = gain.map(|gain| gain[each..].to_vec());
+                Ok(Self { lattice, each, outers, gain, centre: None })
+            }
+        }
+    }
+
+    /// Takes `centre` `[d]` off in the sum, on the coordinates of `late`, which are those of
+    /// the outer products and others: there, contributions are added without it. `gain` `[d]`
+    /// is that of all coordinates.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for a centre of another length.
+    pub fn centred(
+        mut self,
+        gain: Option<&[f32]>,
+        centre: &[f32],
+        late: &[Range<usize>],
+    ) -> Result<Self, Error> {
+        let (found, expected) = (centre.len(), self.len());
+        if found != expected || gain.is_some_and(|gain| gain.len() != expected) {
+            return Err(Error::Length { what: "centre", found, expected });
+        }
+        let is_late = |j: usize| j >= self.each || late.iter().any(|range| range.contains(&j));
+        let mut start = self.each;
+        let place = |shape: &OuterShape| {
+            start += shape.len();
+            (start - shape.len(), *shape)
+        };
+        let outers: Vec<_> = self.outers.iter().map(place).collect();
+        self.centre = Some(Centre::new(&self.lattice, &outers, gain, centre, is_late));
+        Ok(self)
+    }
+
+    /// The factor that clips an example: `norm` of its standardised gradient; and, which
+    /// matters under a centre that is taken off in the sum only, `uncentred` of the part of it
+    /// that is added without the centre, and the factors of its outer products.
+    pub fn factor<'v>(
+        &self,
+        norm: NormBound,
+        uncentred: NormBound,
+        outers: impl Iterator<Item = (&'v [f32], &'v [f32])>,
+    ) -> ClipFactor {
+        match &self.centre {
+            None => self.lattice.factor(norm),
+            Some(centre) => centre.factor(&self.lattice, norm, uncentred, outers),
         }
     }
 
@@ -142,21 +191,32 @@ pub struct ClippedSum {
     layout: Arc<SumLayout>,
     each: Integers,
     outers: Vec<OuterSum>,
+    /// Sum of the clip factors, under a centre that is taken off in the sum.
+    factors: i64,
+    contributions: usize,
 }
+
+/// Most contributions of one step: what is said of the rounding of sums rests on it.
+const MOST_CONTRIBUTIONS: usize = 1 << 24;
 
 impl ClippedSum {
     /// An empty sum over `d` coordinates, all of them rounded example by example.
     #[must_use]
     pub fn new(lattice: Lattice, d: usize) -> Self {
-        Self::over(Arc::new(SumLayout { lattice, each: d, outers: Vec::new(), gain: None }))
+        let (outers, gain, centre) = Default::default();
+        Self::over(Arc::new(SumLayout { lattice, each: d, outers, gain, centre }))
     }
 
     /// An empty sum over the coordinates of `layout`.
     #[must_use]
     pub fn over(layout: Arc<SumLayout>) -> Self {
         let each = Integers::new(layout.each);
-        let outers = layout.outers.iter().map(|shape| OuterSum::new(*shape)).collect();
-        Self { layout, each, outers }
+        let rounding = match layout.centre {
+            Some(_) => Rounding::ToNearest,
+            None => Rounding::TowardsZero,
+        };
+        let outers = layout.outers.iter().map(|shape| OuterSum::new(*shape, rounding)).collect();
+        Self { layout, each, outers, factors: 0, contributions: 0 }
     }
 
     /// Clips one example's gradient and adds it.
@@ -183,16 +243,22 @@ impl ClippedSum {
             return None;
         }
         self.make_room();
+        if let Some(centre) = &self.layout.centre {
+            self.factors += centre.units(factor.0);
+        }
         Some(Contribution { sum: self, factor: factor.0 })
     }
 
-    /// Room for one more contribution at each coordinate: none is longer than C.
+    /// Room for one more contribution at each coordinate: none is longer than C, where the
+    /// centre has been taken off.
     fn make_room(&mut self) {
-        let most = self.layout.lattice.steps_per_clip;
+        let clipped = self.layout.lattice.steps_per_clip;
+        let most = if self.layout.centre.is_some() { MOST_STEPS as u32 } else { clipped };
         if !self.each.has_room(most) {
             self.each.fold();
         }
         self.each.take_room(most);
+        self.contributions += 1;
     }
 
     /// Ends work that was put off. A release does it, if nobody did before.
@@ -204,6 +270,7 @@ impl ClippedSum {
     pub fn clear(&mut self) {
         self.each.clear();
         self.outers.iter_mut().for_each(OuterSum::clear);
+        (self.factors, self.contributions) = (0, 0);
     }
 
     /// The coordinates, and what takes their sums to grid steps.
@@ -231,7 +298,7 @@ impl ClippedSum {
         let Some(layout) = sums.first().map(|sum| sum.layout.clone()) else { return Vec::new() };
         let mut totals = vec![0; layout.len()];
         let places = layout.places((0..layout.len() as u32).collect()).expect("its own places");
-        add_totals(&mut sums, &places, &mut totals);
+        add_totals(&mut sums, &places, &mut totals).expect("few contributions");
         totals
     }
 }
@@ -300,56 +367,85 @@ fn add_scaled(sums: &mut [i32], values: &[f32], gain: &[f32], factor: f32) {
 const CHUNK: usize = 1 << 14;
 
 /// Adds the exact totals of one step's sums at `places`, in grid steps, to `values`.
-pub(crate) fn add_totals(sums: &mut [&mut ClippedSum], places: &Places, values: &mut [i64]) {
+///
+/// # Errors
+/// [`Error::Length`] for more than [`MOST_CONTRIBUTIONS`].
+pub(crate) fn add_totals(
+    sums: &mut [&mut ClippedSum],
+    places: &Places,
+    values: &mut [i64],
+) -> Result<(), Error> {
+    let (found, expected) = (sums.iter().map(|sum| sum.contributions).sum(), MOST_CONTRIBUTIONS);
+    if found > expected {
+        return Err(Error::Length { what: "examples of one step", found, expected });
+    }
     if sums.iter().any(|sum| !sum.outers.iter().all(OuterSum::is_settled)) {
         sums.par_iter_mut().for_each(|sum| sum.settle());
     }
-    let sums: Vec<&ClippedSum> = sums.iter().map(|sum| &**sum).collect();
+    let factors = sums.iter().map(|sum| sum.factors).sum::<i64>() as f64;
+    let totals =
+        Totals { sums: sums.iter().map(|sum| &**sum).collect(), layout: &places.layout, factors };
     if places.len() <= CHUNK {
-        return add_chunk(&sums, places, 0, values);
+        totals.add_chunk(places, 0, values);
+    } else {
+        let chunks = values.par_chunks_mut(CHUNK).enumerate();
+        chunks.for_each(|(chunk, values)| totals.add_chunk(places, chunk * CHUNK, values));
     }
-    let chunks = values.par_chunks_mut(CHUNK).enumerate();
-    chunks.for_each(|(chunk, values)| add_chunk(&sums, places, chunk * CHUNK, values));
+    Ok(())
 }
 
-/// As [`add_totals`], for the values from `start` on.
-fn add_chunk(sums: &[&ClippedSum], places: &Places, mut start: usize, mut values: &mut [i64]) {
-    let first = places.runs.partition_point(|run| run.end <= start);
-    for run in &places.runs[first..] {
-        let (here, rest) = values.split_at_mut(values.len().min(run.end - start));
-        let active = &places.active[start..start + here.len()];
-        match run.outer {
-            None => sums.iter().for_each(|sum| sum.each.add_to(active, here)),
-            Some(index) => add_outer_totals(sums, index, run.region.start, active, here),
-        }
-        start += here.len();
-        values = rest;
-        if values.is_empty() {
-            return;
-        }
-    }
+/// One step's sums, all of them.
+struct Totals<'a> {
+    sums: Vec<&'a ClippedSum>,
+    layout: &'a SumLayout,
+    factors: f64,
 }
 
-/// `values += round(gain S)`, S the sum over all of `sums`.
-///
-/// # Guarantee
-/// Where S moves by x units, the result moves by less than `|gain x| + 1.125`: S is exact
-/// in f64, the product errs by 2^-53 of itself, and it is below 2^49, since a contribution
-/// is at most 2^20 steps and there are not 2^29 of them.
-fn add_outer_totals(
-    sums: &[&ClippedSum],
-    index: usize,
-    start: usize,
-    places: &[u32],
-    values: &mut [i64],
-) {
-    let layout = &sums[0].layout;
-    let unit = f64::from(-PRODUCT_BITS).exp2();
-    let first = start - layout.each;
-    vectorised!(for (value, place) in values.iter_mut().zip(places) {
-        let local = *place as usize - start;
-        let total: i64 = sums.iter().map(|sum| sum.outers[index].at(local)).sum();
-        let gain = layout.gain.as_ref().map_or(1.0, |gain| f64::from(gain[first + local]));
-        *value += (total as f64 * (gain * unit)).round_ties_even() as i64;
-    });
+impl Totals<'_> {
+    /// Adds to `values`, which are those from `start` on.
+    fn add_chunk(&self, places: &Places, mut start: usize, mut values: &mut [i64]) {
+        let first = places.runs.partition_point(|run| run.end <= start);
+        for run in &places.runs[first..] {
+            let (here, rest) = values.split_at_mut(values.len().min(run.end - start));
+            let active = &places.active[start..start + here.len()];
+            match run.outer {
+                None => self.add_each(active, here),
+                Some(index) => self.add_outer(index, run.region.start, active, here),
+            }
+            start += here.len();
+            values = rest;
+            if values.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// `values += S`, or `S - round(gain a F)`.
+    fn add_each(&self, places: &[u32], values: &mut [i64]) {
+        self.sums.iter().for_each(|sum| sum.each.add_to(places, values));
+        let Some(centre) = &self.layout.centre else { return };
+        vectorised!(for (value, place) in values.iter_mut().zip(places) {
+            *value -= centre.taken(*place as usize, self.factors).round_ties_even() as i64;
+        });
+    }
+
+    /// `values += round(gain S)`, or `round(gain S - gain a F)`.
+    ///
+    /// # Guarantee
+    /// Where the real value moves by x, the result moves by less than `|x| + 1.125`: half a
+    /// step for the rounding at either end, and less than 1/16 for the errors of f64. Those
+    /// are below 3 2^-53 of `gain S` and of `gain a F`, and these are below 2^46, since they
+    /// grow by less than 2^22 steps with each of at most 2^24 contributions.
+    fn add_outer(&self, index: usize, start: usize, places: &[u32], values: &mut [i64]) {
+        let unit = f64::from(-PRODUCT_BITS).exp2();
+        let (sums, first) = (&self.sums, start - self.layout.each);
+        let (gain, centre) = (self.layout.gain.as_deref(), self.layout.centre.as_ref());
+        vectorised!(for (value, place) in values.iter_mut().zip(places) {
+            let place = *place as usize;
+            let total: i64 = sums.iter().map(|sum| sum.outers[index].at(place - start)).sum();
+            let gain = gain.map_or(1.0, |gain| f64::from(gain[first + place - start]));
+            let taken = centre.map_or(0.0, |centre| centre.taken(place, self.factors));
+            *value += (total as f64 * (gain * unit) - taken).round_ties_even() as i64;
+        });
+    }
 }

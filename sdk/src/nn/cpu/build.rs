@@ -38,6 +38,8 @@ pub(crate) struct Engine {
     pub(crate) parts: Vec<Part>,
     /// Values of the materialised parts of one example's gradient.
     pub(crate) dense_len: usize,
+    /// Values of all parts but outer products: materialised ones and rows.
+    pub(crate) bias_start: usize,
     /// Values of all parts but the weights of outer products, which come last.
     pub(crate) each_len: usize,
     /// Flat index of each position in the order of the parts.
@@ -66,10 +68,19 @@ impl Engine {
             (0..graph.nodes.len()).map(|index| step(&graph, index)).collect();
         mark_fresh(&mut steps, &wanted);
         let arrangement = parts(&graph, &steps, materialised);
-        let Arrangement { parts, dense_len, each_len, order } = arrangement;
-        let micro_batch = 1;
-        let mut engine =
-            Self { graph, steps, lens, wanted, micro_batch, parts, dense_len, each_len, order };
+        let Arrangement { parts, dense_len, bias_start, each_len, order } = arrangement;
+        let mut engine = Self {
+            graph,
+            steps,
+            lens,
+            wanted,
+            micro_batch: 1,
+            parts,
+            dense_len,
+            bias_start,
+            each_len,
+            order,
+        };
         engine.micro_batch = engine.fitting_micro_batch();
         engine
     }

@@ -48,6 +48,8 @@ pub(super) struct Arrangement {
     pub(super) parts: Vec<Part>,
     /// Values of the materialised parts.
     pub(super) dense_len: usize,
+    /// Values that come before the biases of outer products.
+    pub(super) bias_start: usize,
     /// Values that come before the weights of outer products.
     pub(super) each_len: usize,
     /// The flat index of each position.
@@ -66,13 +68,15 @@ pub(super) fn parts(graph: &Graph, steps: &[Step], materialised: bool) -> Arrang
     let dense_len = places.order.len();
     let rows = of_kind(&places, |kind| matches!(kind, PartKind::Rows { .. }));
     rows.into_iter().for_each(|node| places.add(node, steps));
+    let bias_start = places.order.len();
     let outer = of_kind(&places, |kind| matches!(kind, PartKind::Outer { .. }));
     let biases: Vec<usize> = outer.iter().map(|node| places.add_bias(*node)).collect();
     let each_len = places.order.len();
     for (node, bias) in outer.into_iter().zip(biases) {
         places.add_weight(node, bias);
     }
-    Arrangement { parts: places.parts, dense_len, each_len, order: places.order }
+    let Places { parts, order, .. } = places;
+    Arrangement { parts, dense_len, bias_start, each_len, order }
 }
 
 struct Places<'a> {
