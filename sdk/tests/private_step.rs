@@ -348,3 +348,26 @@ fn one_broken_value_is_enough() {
         assert!(step.sum(&[0, 1]) == step.sum(&[0]), "{name}");
     }
 }
+
+/// Bytes that a step may still ask for: lists with one entry a tensor, a thread or an outer
+/// product, and the thread pool's own. Any buffer of values of these models is larger.
+const MOST_BYTES: u64 = 4_000;
+
+/// Everything that grows with the model or with the batch is kept from step to step.
+#[test]
+fn steps_reuse_their_memory() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+    for (name, model) in presets() {
+        let d = model.parameters();
+        for standardisation in [scaled(d), centred(d)] {
+            let step = Step::new(&model, standardisation, 3 * model.micro_batch());
+            let mut asked = Vec::new();
+            pool.install(|| {
+                step.take(4, |work| asked.push(allocation_counter::measure(work).bytes_total));
+            });
+            // The first one makes the buffers of the round.
+            assert!(asked[0] > 10 * MOST_BYTES, "{name}: {asked:?}");
+            assert!(asked[1..].iter().all(|bytes| *bytes < MOST_BYTES), "{name}: {asked:?}");
+        }
+    }
+}

@@ -6,6 +6,9 @@ use std::str::FromStr;
 #[cfg(feature = "candle")]
 mod open;
 
+#[cfg(feature = "candle")]
+pub(crate) use open::first_line;
+
 /// A processor that runs a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -76,11 +79,11 @@ impl Device {
         match self {
             Self::Metal(_) => self.error(
                 "built without the feature metal",
-                "rebuild with --features metal, or use --device cpu",
+                "rebuild with the feature metal, or use the CPU",
             ),
             Self::Cpu | Self::Cuda(_) => self.error(
                 "built without the feature cuda",
-                "rebuild with --features cuda, or use --device cpu",
+                "rebuild with the feature cuda, or use the CPU",
             ),
         }
     }
@@ -158,7 +161,7 @@ mod tests {
     fn cuda_without_its_feature_is_an_error_with_advice() {
         let error = Device::Cuda(0).check().expect_err("not built in").to_string();
         let expected = "device cuda:0: built without the feature cuda; \
-                        rebuild with --features cuda, or use --device cpu";
+                        rebuild with the feature cuda, or use the CPU";
         assert_eq!(error, expected);
     }
 
@@ -166,7 +169,7 @@ mod tests {
     #[test]
     fn metal_without_its_feature_is_an_error_with_advice() {
         let error = Device::Metal(0).check().expect_err("not built in").to_string();
-        assert!(error.contains("rebuild with --features metal"), "{error}");
+        assert!(error.contains("rebuild with the feature metal"), "{error}");
     }
 
     /// An absent driver, GPU or library of a `cuda` build must end in an error; a device
@@ -177,7 +180,7 @@ mod tests {
         for device in [Device::Cuda(0), Device::Cuda(usize::MAX)] {
             if let Err(error) = device.check() {
                 println!("{error}");
-                assert!(error.to_string().contains("or use --device cpu"), "{error}");
+                assert!(error.to_string().contains("or use the CPU"), "{error}");
             }
         }
         println!("auto is {}", Device::auto());

@@ -28,6 +28,7 @@ mod tests;
 mod weights;
 
 pub use builder::{Architecture, ModelBuilder, Value};
+pub use device::Device;
 pub use error::Error;
 pub use layers::{
     Conv1d, Conv2d, Embedding, GroupNorm, Gru, Layer, LayerNorm, Linear, Lora, Lstm, RmsNorm,

@@ -93,6 +93,7 @@ impl Model {
     /// [`Error::Device`] where this build or this machine has no such device.
     #[cfg_attr(not(feature = "candle"), expect(unused_mut, reason = "only the CPU is there"))]
     pub fn on(mut self, device: Device) -> Result<Self, Error> {
+        #[cfg(not(feature = "candle"))]
         device.check()?;
         #[cfg(feature = "candle")]
         {

@@ -187,6 +187,23 @@ impl<'m> Step<'m> {
         with.iter().zip(noise).map(|(value, noise)| value - noise).collect()
     }
 
+    /// Takes steps of one round over all examples; `run` is given each of them.
+    pub(crate) fn take(&self, count: u32, mut run: impl FnMut(&mut dyn FnMut())) {
+        let (round, permit) = (self.round(), self.permit());
+        let indices: Vec<usize> = (0..self.examples()).collect();
+        let mut parameters = self.parameters.clone();
+        for _ in 0..count {
+            run(&mut || {
+                let seed = NoiseSeed::predictable(3);
+                let noise = round.noise(&permit, &seed, 0).expect("charged");
+                let mut sum = round.clipped_sum(&parameters, &indices, 0).expect("valid");
+                let released = round.release(noise, &mut sum).expect("fits");
+                round.sgd(&mut parameters, &released, 0).expect("fits");
+                round.reuse(released);
+            });
+        }
+    }
+
     /// The largest entry of one example's gradient, before mask and standardisation.
     pub(crate) fn largest(&self, example: usize) -> f64 {
         let gradient = gradient(self, example);

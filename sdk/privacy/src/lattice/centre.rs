@@ -18,7 +18,7 @@
 //! off the radius, at the largest f that may be used.
 
 use super::outer::{OuterShape, largest};
-use super::{ClipFactor, Lattice, NormBound};
+use super::{ClipFactor, LANES, Lattice, NormBound};
 
 /// What takes sums of uncentred gradients to those of centred ones.
 #[derive(Clone, Debug)]
@@ -89,17 +89,13 @@ impl Centre {
         outers: impl Iterator<Item = (&'v [f32], &'v [f32])>,
     ) -> ClipFactor {
         let mut most = f64::from(lattice.factor(norm).0).min(MOST_STEPS / uncentred.0);
-        let mut is_finite = uncentred.0.is_finite();
-        let products: Vec<Product> = outers
-            .zip(&self.weights)
-            .map(|((left, right), weights)| Product::new(left, right, weights))
-            .collect();
-        for largest in products.iter().map(|product| product.left * product.right) {
+        let (mut is_finite, mut error) = (uncentred.0.is_finite(), RoundingError::default());
+        for ((left, right), weights) in outers.zip(&self.weights) {
+            let largest = error.add(left, right, weights);
             is_finite &= largest.is_finite();
             most = most.min(MOST_PRODUCT / largest);
         }
-        let squares: f64 = products.iter().map(|product| product.square_error(most)).sum();
-        let radius = lattice.radius - squares.sqrt();
+        let radius = lattice.radius - error.length(most);
         let factor = most.min(radius / norm.0);
         // Written so that NaN, for which every comparison is false, is refused.
         if !(is_finite && radius > 0.0 && factor > 0.0) {
@@ -122,38 +118,46 @@ impl Weights {
     }
 }
 
-/// One example's outer product: its largest factors, and weighted squares of them.
-struct Product {
-    left: f64,
-    right: f64,
-    rows: f64,
-    cols: f64,
-    all: f64,
+/// Bound on what rounding moves one example's outer products by: its square is linear in the
+/// clip factor.
+#[derive(Default)]
+struct RoundingError {
+    /// Sum of `(r/l) sum l^2 rows + (l/r) sum r^2 cols` over outer products.
+    slope: f64,
+    /// Sum of `all`.
+    constant: f64,
 }
 
-impl Product {
-    fn new(left: &[f32], right: &[f32], weights: &Weights) -> Self {
+impl RoundingError {
+    /// Adds an outer product; gives the largest entry of it.
+    fn add(&mut self, left: &[f32], right: &[f32], weights: &Weights) -> f64 {
         let (most_left, most_right) = vectorised!((largest(left), largest(right)));
-        let squares = |values: &[f32], weights: &[f64]| -> f64 {
-            values.iter().zip(weights).map(|(v, w)| f64::from(*v).powi(2) * w).sum()
-        };
-        Self {
-            left: f64::from(most_left),
-            right: f64::from(most_right),
-            rows: squares(left, &weights.rows),
-            cols: squares(right, &weights.cols),
-            all: weights.all,
+        let (most_left, most_right) = (f64::from(most_left), f64::from(most_right));
+        if most_left > 0.0 && most_right > 0.0 {
+            let ratio = most_right / most_left;
+            self.slope += ratio * weighted_squares(left, &weights.rows);
+            self.slope += weighted_squares(right, &weights.cols) / ratio;
+            self.constant += weights.all;
         }
+        most_left * most_right
     }
 
-    /// Bound on the squared length, in grid steps, that rounding moves `gain f l r^T` by.
-    fn square_error(&self, factor: f64) -> f64 {
-        if self.left == 0.0 || self.right == 0.0 {
-            return 0.0;
-        }
-        let ratio = self.right / self.left;
-        let scaled = 512.0 * factor * (ratio * self.rows + self.cols / ratio);
-        // A little more for the rounding of this bound itself.
-        0.7501 * (scaled + self.all / 4.0) / 65_536.0
+    /// The bound, in grid steps, for a clip factor.
+    fn length(&self, factor: f64) -> f64 {
+        // 3/4, and a little more for the rounding of this bound itself.
+        (0.7501 * (512.0 * factor * self.slope + self.constant / 4.0) / 65_536.0).sqrt()
     }
+}
+
+/// `sum values^2 weights`.
+fn weighted_squares(values: &[f32], weights: &[f64]) -> f64 {
+    vectorised!({
+        let mut lanes = [0.0; LANES];
+        for (values, weights) in values.chunks(LANES).zip(weights.chunks(LANES)) {
+            for ((lane, value), weight) in lanes.iter_mut().zip(values).zip(weights) {
+                *lane += f64::from(*value) * f64::from(*value) * weight;
+            }
+        }
+        lanes.iter().sum()
+    })
 }

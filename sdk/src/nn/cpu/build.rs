@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::attention::Attend;
 use super::conv::Conv2d;
+use super::depthwise::Depthwise;
 use super::elementwise::{ActivationOp, Add, Dropout, Softmax};
 use super::embedding::Embedding;
 use super::group_norm::GroupNorm;
@@ -15,7 +16,7 @@ use super::op::Op;
 use super::parts::{Arrangement, Part, parts};
 use super::pool::Pool;
 use super::sequence::{Copy, LastStep, MeanSequence, Relayout, Transpose};
-use crate::nn::graph::{Graph, Node, Primitive, ValueId};
+use crate::nn::graph::{Convolution, Graph, Node, Primitive, ValueId};
 
 /// Activations, gradients and kept values that a micro-batch may take: about what a core
 /// has of cache to itself.
@@ -155,7 +156,11 @@ fn operation(node: &Node, index: usize, input: &[usize]) -> Arc<dyn Op> {
         }
         Primitive::Conv2d { geometry, bias } => {
             let (input, output) = ([input[1], input[2]], [output[1], output[2]]);
-            Arc::new(Conv2d::new(geometry, bias, input, output))
+            let Convolution { groups, inputs, outputs, .. } = geometry;
+            match groups == inputs && groups == outputs {
+                true => Arc::new(Depthwise { shape: geometry, bias, input, output }),
+                false => Arc::new(Conv2d::new(geometry, bias, input, output)),
+            }
         }
         Primitive::Embedding { dim, .. } => Arc::new(Embedding { dim }),
         Primitive::LayerNorm { dim } | Primitive::RmsNorm { dim } => {

@@ -9,6 +9,7 @@ mod attention;
 mod block;
 mod build;
 mod conv;
+mod depthwise;
 mod elementwise;
 mod embedding;
 mod group_norm;

@@ -38,9 +38,18 @@ pub(crate) enum PartKind {
     Rows { dim: usize },
 }
 
-/// A weight of fewer values is materialised: forming it costs less than two passes over
-/// factors.
-const LEAST_OUTER: usize = 64;
+/// Whether the gradient `[rows, cols]` of a layer that is applied once an example costs less in
+/// factors than formed, in multiply-adds of one value, by the kernels' own instructions: formed,
+/// each value is written (1), squared under its gain (3) and scaled, rounded and added (4); in
+/// factors it takes one multiply-add for the norm and half of one, of 16-bit integers, for the
+/// sum, in blocks of 4 by 64, and each factor is rounded and put in its place one by one.
+fn is_cheaper_in_factors(rows: usize, cols: usize) -> bool {
+    const FORMED: usize = 8;
+    const IN_FACTORS: usize = 2;
+    const FACTOR: usize = 40;
+    let blocks = rows.next_multiple_of(4) * cols.next_multiple_of(64);
+    IN_FACTORS * blocks + FACTOR * (rows + cols) < FORMED * rows * cols
+}
 
 /// The parts of a gradient, and where they lie.
 #[derive(Debug, Default)]
@@ -126,7 +135,7 @@ impl<'a> Places<'a> {
         match found.op {
             _ if self.materialised => PartKind::Dense,
             Primitive::Linear { inputs, outputs, bias }
-                if alone && found.shape.len() == 1 && inputs * outputs >= LEAST_OUTER =>
+                if alone && found.shape.len() == 1 && is_cheaper_in_factors(outputs, inputs) =>
             {
                 PartKind::Outer { rows: outputs, cols: inputs, bias: bias.then_some(0) }
             }

@@ -20,9 +20,9 @@ impl Device {
     #[cfg(feature = "cuda")]
     fn open_cuda(self, ordinal: usize) -> Result<TensorDevice, Error> {
         const ADVICE: &str = "install the NVIDIA driver and CUDA 13's cublas and curand, \
-                              see that the GPU is visible, or use --device cpu";
-        if !cuda_driver::is_installed() {
-            return Err(self.error("no CUDA driver library was found", ADVICE));
+                              see that the GPU is visible, or use the CPU";
+        if let Some(missing) = cuda_libraries::missing() {
+            return Err(self.error(format!("{missing} was not found"), ADVICE));
         }
         self.guarded(ADVICE, || TensorDevice::new_cuda(ordinal))
     }
@@ -34,7 +34,7 @@ impl Device {
 
     #[cfg(feature = "metal")]
     fn open_metal(self, ordinal: usize) -> Result<TensorDevice, Error> {
-        self.guarded("use --device cpu", || TensorDevice::new_metal(ordinal))
+        self.guarded("use the CPU", || TensorDevice::new_metal(ordinal))
     }
 
     #[cfg(not(feature = "metal"))]
@@ -53,23 +53,37 @@ impl Device {
         // Unwind safe: what a panic leaves half made is local to `open`.
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)) {
             Ok(Ok(device)) => Ok(device),
-            Ok(Err(error)) => Err(self.error(error.to_string(), advice)),
+            Ok(Err(error)) => Err(self.error(first_line(&error), advice)),
             Err(_panic) => Err(self.error("its libraries could not be loaded", advice)),
         }
     }
 }
 
-/// Looks for the CUDA driver's library where the loader does, without loading it: asking
-/// the bindings would print a panic where there is none, and end a process that is built
-/// to abort on panics.
-#[cfg(feature = "cuda")]
-mod cuda_driver {
-    use std::path::{Path, PathBuf};
+/// What the tensor library says of an error, without the trace that it may append.
+pub(crate) fn first_line(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
 
+/// Looks for CUDA's libraries where the loader does, without loading them: asking the
+/// bindings would print a panic where one is missing, and end a process that is built to
+/// abort on panics.
+#[cfg(feature = "cuda")]
+mod cuda_libraries {
+    use std::path::PathBuf;
+
+    /// How messages name a library, and the beginnings of its file's name.
     #[cfg(windows)]
-    const LIBRARIES: [&str; 1] = ["nvcuda.dll"];
+    const LIBRARIES: [(&str, &str); 3] = [
+        ("the CUDA driver's library nvcuda", "nvcuda"),
+        ("CUDA's library cublas", "cublas64"),
+        ("CUDA's library curand", "curand64"),
+    ];
     #[cfg(not(windows))]
-    const LIBRARIES: [&str; 2] = ["libcuda.so.1", "libcuda.so"];
+    const LIBRARIES: [(&str, &str); 3] = [
+        ("the CUDA driver's library libcuda", "libcuda.so"),
+        ("CUDA's library libcublas", "libcublas.so"),
+        ("CUDA's library libcurand", "libcurand.so"),
+    ];
 
     /// The loader's own folders, and those of WSL and of NixOS.
     const FOLDERS: [&str; 9] = [
@@ -84,24 +98,25 @@ mod cuda_driver {
         r"C:\Windows\System32",
     ];
 
-    /// Variables with folders that the loader searches.
-    const VARIABLES: [&str; 2] = ["LD_LIBRARY_PATH", "PATH"];
+    /// The variable with folders that the loader searches.
+    const VARIABLE: &str = if cfg!(windows) { "PATH" } else { "LD_LIBRARY_PATH" };
 
-    pub(super) fn is_installed() -> bool {
-        let named = VARIABLES.iter().filter_map(std::env::var_os);
-        let named = named.flat_map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>());
-        let mut folders = named.chain(FOLDERS.iter().map(PathBuf::from));
-        folders.any(|folder| holds_library(&folder)) || is_cached()
-    }
-
-    fn holds_library(folder: &Path) -> bool {
-        LIBRARIES.iter().any(|library| folder.join(library).exists())
-    }
-
-    /// Whether the loader's cache of installed libraries names one of the driver.
-    fn is_cached() -> bool {
+    /// The first library that is not there.
+    pub(super) fn missing() -> Option<&'static str> {
+        let named = std::env::var_os(VARIABLE).unwrap_or_default();
+        let mut folders: Vec<PathBuf> = std::env::split_paths(&named).collect();
+        folders.extend(FOLDERS.iter().map(PathBuf::from));
+        let names: Vec<String> = folders
+            .iter()
+            .filter_map(|folder| std::fs::read_dir(folder).ok())
+            .flat_map(|entries| entries.filter_map(Result::ok))
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
         let cache = std::fs::read("/etc/ld.so.cache").unwrap_or_default();
-        let name = LIBRARIES[0].as_bytes();
-        cache.windows(name.len()).any(|window| window == name)
+        let is_there = |start: &str| {
+            names.iter().any(|name| name.starts_with(start))
+                || cache.windows(start.len()).any(|window| window == start.as_bytes())
+        };
+        LIBRARIES.iter().find(|(_, start)| !is_there(start)).map(|(what, _)| *what)
     }
 }

@@ -20,7 +20,7 @@ mod tests;
 
 use candle_core::{Result, Tensor};
 
-use super::device::{Device, Error};
+use super::device::{Device, Error, first_line};
 use super::graph::Graph;
 use evaluate::Pass;
 use weight::Weight;
@@ -172,5 +172,5 @@ fn values(tensor: &Tensor) -> Result<Vec<f32>> {
 }
 
 fn tensor_error(error: candle_core::Error) -> Error {
-    Error::Tensor { reason: error.to_string() }
+    Error::Tensor { reason: first_line(&error) }
 }
