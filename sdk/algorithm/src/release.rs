@@ -125,9 +125,9 @@ impl<'a> Restorer<'a> {
         match (scales, centres) {
             (None, None) => each.for_each(|(j, value)| visit(j, value * mean)),
             (Some(b), None) => each.for_each(|(j, v)| visit(j, f64::from(b[j]) * (v * mean))),
-            _ => each.for_each(|(j, value)| {
-                let (b, a) = (self.standardisation.scale(j), self.standardisation.centre(j));
-                visit(j, b * (value * mean) + a);
+            (None, Some(a)) => each.for_each(|(j, v)| visit(j, v * mean + f64::from(a[j]))),
+            (Some(b), Some(a)) => each.for_each(|(j, value)| {
+                visit(j, f64::from(b[j]) * (value * mean) + f64::from(a[j]));
             }),
         }
     }

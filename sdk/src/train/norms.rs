@@ -45,10 +45,15 @@ pub(super) fn row_products(rows: &[u32], values: &[f32], dim: usize, weights: &[
         let mut lanes = [0.0; LANES];
         for (row, values) in rows.iter().zip(values.chunks_exact(dim)) {
             let weights = &weights[*row as usize * dim..][..dim];
-            for (values, weights) in values.chunks(LANES).zip(weights.chunks(LANES)) {
-                for ((lane, value), weight) in lanes.iter_mut().zip(values).zip(weights) {
-                    *lane += f64::from(*value) * weight;
+            let (chunks, rest) = values.as_chunks::<LANES>();
+            let (weights, last) = weights.as_chunks::<LANES>();
+            for (values, weights) in chunks.iter().zip(weights) {
+                for lane in 0..LANES {
+                    lanes[lane] += f64::from(values[lane]) * weights[lane];
                 }
+            }
+            for (lane, (value, weight)) in lanes.iter_mut().zip(rest.iter().zip(last)) {
+                *lane += f64::from(*value) * weight;
             }
         }
         lanes.iter().sum()
