@@ -2,7 +2,7 @@
 //!
 //! A contribution is clipped to an L2 ball and rounded to a grid of step
 //! g = C / 2^bits. Sums of integers are exact and do not depend on order or thread
-//! count, and the support of a release does not depend on the data (DESIGN G3).
+//! count, and the support of a release does not depend on the data.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,13 +27,16 @@ macro_rules! vectorised {
 
 mod centre;
 mod integers;
+mod layout;
 mod outer;
 mod products;
 mod sum;
+mod totals;
 
+pub use layout::{Places, SumLayout};
 pub use outer::OuterShape;
-pub(crate) use sum::add_totals;
-pub use sum::{ClippedSum, Contribution, Places, SumLayout};
+pub use sum::{ClippedSum, Contribution};
+pub(crate) use totals::add_totals;
 
 use crate::{ClipNorm, Error};
 
@@ -48,7 +51,7 @@ impl ResolutionBits {
     pub const DEFAULT: Self = Self(18);
 
     /// Checks and wraps a number of bits in 8..=20. The upper end keeps every clipped
-    /// value exactly representable where `round_to_i32` needs it.
+    /// value below 2^22, as rounding to integers needs it.
     ///
     /// # Errors
     /// [`Error::Parameter`] outside that range.
