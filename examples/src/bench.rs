@@ -260,7 +260,7 @@ impl Bench {
     fn private_step(&self) -> Result<Box<dyn FnMut() -> Result<Duration, Failure> + '_>, Failure> {
         let Self { model, data, layout, privacy, algorithm, mask, standardisation, .. } = self;
         let plans = Plans { layout, privacy, algorithm };
-        let setting = Setting { model, data, plans, mask, standardisation, dropout_seed: 1 };
+        let setting = Setting { model, data, plans, mask, standardisation };
         let round = LocalRound::new(setting)?;
         let permit = permit(privacy)?;
         let mut parameters = model.initial(1);
@@ -269,7 +269,7 @@ impl Bench {
             let start = Instant::now();
             let noise = round.noise(&permit, &seed, 0)?;
             let spent = start.elapsed();
-            let mut sum = round.clipped_sum(&parameters, &self.indices, 0)?;
+            let mut sum = round.clipped_sum(&parameters, &self.indices, seed.dropout(0))?;
             let released = round.release(noise, &mut sum)?;
             drop(sum);
             round.sgd(&mut parameters, &released, 0)?;

@@ -177,15 +177,18 @@ impl Lattice {
     /// | a NaN or an infinity anywhere | the zero vector |
     /// | the zero vector | the zero vector |
     /// | finite but huge entries | clipped like any other (the norm is taken in f64) |
+    /// | a clip norm or gradients at the ends of f32, so that no factor of f32 clips them | the zero vector |
     pub fn clip<'s>(&self, example: PerExample<'_>, scratch: &'s mut Vec<i32>) -> Clipped<'s> {
         scratch.resize(example.0.len(), 0);
-        let norm = vectorised!(square_sum(example.0)).sqrt() / self.grid;
-        if !norm.is_finite() {
+        // Rounding of a sum in f64 over at most 2^28 terms, in lanes of their own.
+        let relative = example.0.len() as f64 * f64::EPSILON;
+        let squares = vectorised!(square_sum(example.0));
+        let factor = self.factor(NormBound::of_squares(squares, relative));
+        if factor.is_zero() {
             scratch.fill(0);
             return Clipped(scratch);
         }
-        let to_steps = (self.radius / norm.max(self.radius) / self.grid) as f32;
-        let squares = vectorised!(round_to_lattice(example.0, to_steps, scratch));
+        let squares = vectorised!(round_to_lattice(example.0, factor.0, scratch));
         // Unreachable by the bound above; kept because the guarantee rests on it and
         // an exact check costs less than an argument about floating point.
         if squares > u64::from(self.steps_per_clip).pow(2) {
@@ -240,7 +243,7 @@ fn round_to_lattice(values: &[f32], factor: f32, out: &mut [i32]) -> u64 {
     let mut lanes = [0_u64; LANES];
     let mut round = |lane: usize, x: f32| {
         let q = rounded_product(x, factor);
-        lanes[lane] = lanes[lane].wrapping_add((i64::from(q) * i64::from(q)) as u64);
+        lanes[lane] = lanes[lane].saturating_add((i64::from(q) * i64::from(q)) as u64);
         q
     };
     let (chunks, rest) = values.as_chunks::<LANES>();
@@ -253,7 +256,7 @@ fn round_to_lattice(values: &[f32], factor: f32, out: &mut [i32]) -> u64 {
     for (&x, out) in rest.iter().zip(out_rest) {
         *out = round(0, x);
     }
-    lanes.iter().sum()
+    lanes.into_iter().fold(0, u64::saturating_add)
 }
 
 /// An upper bound on the L2 norm of one example's standardised, masked gradient.
@@ -357,6 +360,16 @@ mod tests {
             values[8] = bad;
             assert_eq!(clip(&lattice, &values), [0; 9]);
         }
+    }
+
+    #[test]
+    fn a_clip_norm_below_single_precision_releases_zeros() {
+        for values in [vec![0.0; 1 << 18], vec![1e-42; 32]] {
+            assert!(clip(&lattice(1e-40, values.len()), &values).iter().all(|q| *q == 0));
+        }
+        // Where a factor of f32 does clip, it clips.
+        let q = clip(&lattice(1e-40, 2), &[1.0, -1e30]);
+        assert!(q[1] < -260_000 && norm_squared(&q) <= 1 << 36);
     }
 
     #[test]

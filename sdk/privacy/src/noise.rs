@@ -105,6 +105,16 @@ impl NoiseSeed {
         (0..population).filter(|_| rng.next_u64() < threshold).collect()
     }
 
+    /// What the dropout masks of local step `step` are drawn from.
+    ///
+    /// Secret like the noise: under masks that were public and went by the number of an
+    /// example, a removed example would give others another mask, and change what they
+    /// contribute. Secret and independent ones can be taken to stay with their examples.
+    #[must_use]
+    pub fn dropout(&self, step: u64) -> u64 {
+        self.stream(step, Purpose::Dropout).next_u64()
+    }
+
     /// `count` draws of round(N(0, std_steps^2)), for local step `step`, with what earlier
     /// steps left in `memory`.
     ///
@@ -218,13 +228,14 @@ fn check(std_steps: f64, count: usize) -> Result<(), Error> {
 }
 
 fn stream_of(step: u64, purpose: Purpose) -> u64 {
-    step * 2 + purpose as u64
+    step * 4 + purpose as u64
 }
 
 #[derive(Clone, Copy)]
 enum Purpose {
     Sampling = 0,
     Noise = 1,
+    Dropout = 2,
 }
 
 #[cfg(test)]
@@ -276,6 +287,8 @@ mod tests {
         let draw = |step| seed.draws(step, 1e6, 4).unwrap();
         assert_ne!(draw(0), draw(1));
         assert_eq!(draw(5), draw(5));
+        assert_ne!(seed.dropout(0), seed.dropout(1));
+        assert_ne!(seed.dropout(0), NoiseSeed::predictable(5).dropout(0));
     }
 
     #[test]

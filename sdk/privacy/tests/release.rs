@@ -98,6 +98,7 @@ fn noise_for_other_coordinates_is_refused() {
     assert!(noise(2).release(&mut [], &places).is_err());
     assert!(noise(2).release(&mut [&mut sum], &places).is_ok());
     assert!(sum.layout().places(vec![0, 4]).is_err());
+    assert!(sum.layout().places(vec![1, 1]).is_err());
 }
 
 #[test]

@@ -143,7 +143,6 @@ impl Job {
             plans: self.plan.plans(),
             mask: &self.mask,
             standardisation: &self.standardisation,
-            dropout_seed: self.saved.assignment.round,
         };
         let local = match self.kept.take() {
             Some(kept) => LocalRound::resume(setting, kept),

@@ -74,8 +74,6 @@ pub struct Setting<'a> {
     pub mask: &'a Mask,
     /// Centre and scale.
     pub standardisation: &'a Standardisation,
-    /// Public seed of dropout masks; a restored run gives the same one.
-    pub dropout_seed: u64,
 }
 
 /// One round on one device, with the buffers that its steps share.
@@ -153,7 +151,7 @@ impl<'a> LocalRound<'a> {
         let plan = self.setting.plans.privacy;
         let noise = self.noise(permit, seed, step)?;
         let drawn = seed.poisson_sample(u64::from(step), plan.rate, self.setting.data.len());
-        let mut sum = self.clipped_sum(parameters, &drawn, step)?;
+        let mut sum = self.clipped_sum(parameters, &drawn, seed.dropout(u64::from(step)))?;
         self.release(noise, &mut sum)
     }
 
@@ -181,7 +179,8 @@ impl<'a> LocalRound<'a> {
     }
 
     /// Exact sum of the clipped gradients of the examples at `indices`, in the engine's
-    /// order of coordinates.
+    /// order of coordinates. `dropout` is what dropout masks are drawn from: secret, and another
+    /// one each step ([`NoiseSeed::dropout`]).
     ///
     /// Threads take micro-batches as they come. Micro-batches have a fixed size and their
     /// sums are integers, so the result does not depend on the number of threads.
@@ -192,10 +191,9 @@ impl<'a> LocalRound<'a> {
         &self,
         parameters: &[f32],
         indices: &[usize],
-        step: u32,
+        dropout: u64,
     ) -> Result<RoundSum, Error> {
-        let Setting { model, data, dropout_seed, .. } = self.setting;
-        let dropout = dropout_seed.wrapping_add(u64::from(step) << 32);
+        let Setting { model, data, .. } = self.setting;
         let (engine, constants) = (self.engine(), &self.kept.constants);
         #[cfg(feature = "candle")]
         if let Some(tensors) = model.tensors() {

@@ -284,18 +284,24 @@ fn largest(values: &[f32]) -> f32 {
         for chunk in values.chunks(LANES) {
             for (lane, value) in lanes.iter_mut().zip(chunk) {
                 let value = value.abs();
-                // Written so that NaN, once there, stays.
-                *lane = if value <= *lane { *lane } else { value };
+                // NaN, once there, stays: every comparison with it is false.
+                *lane = if value > *lane || value.is_nan() { value } else { *lane };
             }
         }
-        lanes.iter().fold(0.0, |a: f32, b| if *b <= a { a } else { *b })
+        lanes.iter().fold(0.0, |a: f32, b| if *b > a || b.is_nan() { *b } else { a })
     })
 }
 
 /// The values in units of the largest one.
 fn scaled_values(values: &[f32], scaled: &mut [f32]) {
     let unit = largest(values);
-    let inverse = if unit > 0.0 { 1.0 / unit } else { unit };
+    let inverse = 1.0 / unit;
+    // At the ends of f32, where there is no normal inverse, the example is dropped; zeros stay.
+    let inverse = match inverse.is_normal() {
+        true => inverse,
+        false if unit == 0.0 => 0.0,
+        false => f32::NAN,
+    };
     vectorised!(for (scaled, value) in scaled.iter_mut().zip(values) {
         *scaled = value * inverse;
     });

@@ -192,7 +192,7 @@ pub(super) struct Pass<'a> {
     pub(super) model: &'a BoundModel<'a>,
     pub(super) data: &'a dyn Dataset,
     pub(super) constants: &'a Constants,
-    /// Public seed of dropout for this step.
+    /// What dropout masks of this step are drawn from.
     pub(super) dropout: u64,
 }
 

@@ -22,7 +22,7 @@ pub(super) struct TensorPass<'a> {
     pub(super) data: &'a dyn Dataset,
     pub(super) constants: &'a Constants,
     pub(super) parameters: &'a [f32],
-    /// Public seed of dropout for this step.
+    /// What dropout masks of this step are drawn from.
     pub(super) dropout: u64,
 }
 
@@ -30,16 +30,22 @@ impl TensorPass<'_> {
     /// Adds the examples at `indices` to the worker's sum, which is in flat order.
     pub(super) fn add(&self, worker: &mut Worker, indices: &[usize]) -> Result<(), Error> {
         let together = (MOST_VALUES / self.parameters.len()).clamp(1, MOST_EXAMPLES);
-        indices.chunks(together).try_for_each(|indices| self.add_some(worker, indices))
+        indices.chunks(together).try_for_each(|indices| self.add_some(worker, indices, together))
     }
 
-    fn add_some(&self, worker: &mut Worker, indices: &[usize]) -> Result<(), Error> {
-        let (model, size) = (self.model, indices.len());
+    /// Fewer examples than `size` are filled up with zeros, which are not added: a library may
+    /// choose its kernels by the shape of a batch, and an example's bits must not depend on how
+    /// many others were drawn.
+    fn add_some(&self, worker: &mut Worker, indices: &[usize], size: usize) -> Result<(), Error> {
+        let (model, drawn) = (self.model, indices.len());
         let mut inputs = vec![0.0; size * model.input_len()];
         let mut targets = vec![0.0; size * model.target_len()];
-        model.read_into(self.data, indices, &mut inputs, &mut targets)?;
-        let streams: Vec<u64> =
-            indices.iter().map(|index| super::stream(self.dropout, *index)).collect();
+        let read =
+            (&mut inputs[..drawn * model.input_len()], &mut targets[..drawn * model.target_len()]);
+        model.read_into(self.data, indices, read.0, read.1)?;
+        let streams: Vec<u64> = (0..size)
+            .map(|e| super::stream(self.dropout, indices.get(e).map_or(0, |i| *i)))
+            .collect();
         let mask = |node: usize, example: usize, factors: &mut [f32]| {
             model.engine().dropout_factors(node, streams[example], factors);
         };
@@ -50,7 +56,7 @@ impl TensorPass<'_> {
         let constants = self.constants;
         let gain = constants.gain.as_deref();
         let factor = |norm| constants.layout.factor(norm, NormBound::NONE, std::iter::empty());
-        for gradient in gradients.chunks_exact_mut(self.parameters.len()) {
+        for gradient in gradients.chunks_exact_mut(self.parameters.len()).take(drawn) {
             if let Some(centre) = &constants.centre {
                 gradient
                     .iter_mut()

@@ -75,7 +75,7 @@ impl Case {
     fn round(&self) -> LocalRound<'_> {
         let Self { model, data, privacy, algorithm, mask, standardisation } = self;
         let plans = Plans { layout: model.layout(), privacy, algorithm };
-        let setting = Setting { model, data, plans, mask, standardisation, dropout_seed: 5 };
+        let setting = Setting { model, data, plans, mask, standardisation };
         LocalRound::new(setting).unwrap()
     }
 
@@ -185,7 +185,6 @@ fn no_example_exceeds_the_sensitivity_whatever_its_size() {
                 plans: Plans { layout, privacy: &privacy, algorithm: &algorithm },
                 mask: &case.mask,
                 standardisation: &case.standardisation,
-                dropout_seed: 0,
             });
             let sum = round.unwrap().clipped_sum(&parameters, &[1], 0).unwrap().reveal();
             assert!(norm(&sum) <= f64::from(1 << 18), "{factor}");
@@ -234,6 +233,20 @@ fn the_tensor_path_gives_the_same_contributions() {
             let case = Case::new(model.on_tensors().unwrap(), 2, centred);
             case.assert_definition(&case.model.initial(1));
         }
+    }
+}
+
+/// What one example adds does not depend on the others of its batch, to the bit.
+#[cfg(feature = "candle")]
+#[test]
+fn tensors_give_an_example_the_same_bits_alone_and_among_others() {
+    for model in models() {
+        let case = Case::new(model.on_tensors().unwrap(), 3, false);
+        let parameters = case.model.initial(1);
+        let mut total = case.sums(&parameters, &[0]);
+        let others = case.sums(&parameters, &[1, 2]);
+        total.iter_mut().zip(others).for_each(|(sum, value)| *sum += value);
+        assert!(total == case.sums(&parameters, &[0, 1, 2]));
     }
 }
 

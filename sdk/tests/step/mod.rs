@@ -143,7 +143,6 @@ impl<'m> Step<'m> {
             plans: Plans { layout, privacy, algorithm },
             mask: &self.mask,
             standardisation: &self.standardisation,
-            dropout_seed: 6,
         };
         LocalRound::new(setting).expect("the grid is fine enough")
     }
@@ -153,9 +152,9 @@ impl<'m> Step<'m> {
         self.sum_at(0, indices)
     }
 
-    /// The same in a later step.
-    pub(crate) fn sum_at(&self, step: u32, indices: &[usize]) -> Vec<i64> {
-        self.round().clipped_sum(&self.parameters, indices, step).expect("valid").reveal()
+    /// The same under other dropout masks.
+    pub(crate) fn sum_at(&self, dropout: u64, indices: &[usize]) -> Vec<i64> {
+        self.round().clipped_sum(&self.parameters, indices, dropout).expect("valid").reveal()
     }
 
     /// The sum of all gradients as they are, and that of the per-example gradients.

@@ -16,6 +16,10 @@
 //! sums of `gain^2` over each row, each column and all entries. The scales are at most
 //! `s^2 <= 2 256 f (r/l)`, `t^2 <= 2 256 f (l/r)`, l and r the largest factors. That is taken
 //! off the radius, at the largest f that may be used.
+//!
+//! The single-precision products of rows err by 2^-23 of `gain f g`, which the centre may cancel,
+//! so that the 2^-21 of C that lattices keep for such errors need not cover them. The bound on n
+//! does: it is raised by twice the doubt of its own three terms, which is more.
 
 use super::outer::{OuterShape, largest};
 use super::{ClipFactor, LANES, Lattice, NormBound};

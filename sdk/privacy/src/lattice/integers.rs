@@ -44,19 +44,14 @@ impl Integers {
         self.room = ROOM;
     }
 
-    #[inline(always)]
-    pub(super) fn at(&self, place: usize) -> i64 {
-        i64::from(self.partial[place]) + self.total.get(place).copied().unwrap_or(0)
-    }
-
-    /// Adds the sums at `places` to `values`.
-    pub(super) fn add_to(&self, places: &[u32], values: &mut [i64]) {
+    /// Adds the sums at `places`, counted from `start`, to `values`.
+    pub(super) fn add_to(&self, start: usize, places: &[u32], values: &mut [i64]) {
         for (value, place) in values.iter_mut().zip(places) {
-            *value += i64::from(self.partial[*place as usize]);
+            *value += i64::from(self.partial[*place as usize - start]);
         }
         if !self.total.is_empty() {
             for (value, place) in values.iter_mut().zip(places) {
-                *value += self.total[*place as usize];
+                *value += self.total[*place as usize - start];
             }
         }
     }

@@ -111,11 +111,17 @@ impl SumLayout {
     /// The active coordinates of a release, in the order of its values, each once.
     ///
     /// # Errors
-    /// [`Error::Length`] where one lies beyond the coordinates.
+    /// [`Error::Length`] where one lies beyond the coordinates, or stands there twice.
     pub fn places(self: &Arc<Self>, active: Vec<u32>) -> Result<Places, Error> {
         let (found, reach) = (self.len(), active.iter().max().map_or(0, |j| *j as usize + 1));
         if reach > found {
             return Err(Error::Length { what: "sum", found, expected: reach });
+        }
+        let mut is_there = vec![false; found];
+        active.iter().for_each(|j| is_there[*j as usize] = true);
+        let (found, expected) = (is_there.iter().filter(|there| **there).count(), active.len());
+        if found != expected {
+            return Err(Error::Length { what: "different active coordinates", found, expected });
         }
         let mut runs: Vec<Run> = Vec::new();
         for (index, place) in active.iter().enumerate() {

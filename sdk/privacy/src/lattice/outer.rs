@@ -160,10 +160,10 @@ impl OuterSum {
         self.held == 0
     }
 
-    /// The sum at one weight, in units of 2^-[`PRODUCT_BITS`] grid steps.
-    #[inline(always)]
-    pub(super) fn at(&self, place: usize) -> i64 {
-        self.sums.at(place)
+    /// Adds the sums at `places`, counted from `start`, to `totals`, in units of
+    /// 2^-[`PRODUCT_BITS`] grid steps.
+    pub(super) fn add_to(&self, start: usize, places: &[u32], totals: &mut [i64]) {
+        self.sums.add_to(start, places, totals);
     }
 
     pub(super) fn clear(&mut self) {
@@ -224,7 +224,10 @@ mod tests {
         let mut sum = OuterSum::new(shape, rounding);
         examples.iter().for_each(|(left, right, f)| sum.add(left, right, *f));
         sum.settle();
-        (0..shape.len()).map(|place| sum.at(place)).collect()
+        let (places, mut totals) =
+            ((0..shape.len() as u32).collect::<Vec<_>>(), vec![0; shape.len()]);
+        sum.add_to(0, &places, &mut totals);
+        totals
     }
 
     fn any_values(len: usize) -> impl Strategy<Value = Vec<f32>> {

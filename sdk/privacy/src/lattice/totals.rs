@@ -13,6 +13,9 @@ const MOST_CONTRIBUTIONS: usize = 1 << 24;
 /// Coordinates that one thread handles at a time.
 const CHUNK: usize = 1 << 14;
 
+/// Coordinates of outer products whose totals are collected before they are rounded.
+const GROUP: usize = 256;
+
 /// Adds the exact totals of one step's sums at `places`, in grid steps, to `values`.
 ///
 /// # Errors
@@ -69,7 +72,7 @@ impl Totals<'_> {
 
     /// `values += S`, or `S - round(gain a F)`.
     fn add_each(&self, places: &[u32], values: &mut [i64]) {
-        self.sums.iter().for_each(|sum| sum.each.add_to(places, values));
+        self.sums.iter().for_each(|sum| sum.each.add_to(0, places, values));
         let Some(centre) = &self.layout.centre else { return };
         vectorised!(for (value, place) in values.iter_mut().zip(places) {
             *value -= centre.taken(*place as usize, self.factors).round_ties_even() as i64;
@@ -84,15 +87,32 @@ impl Totals<'_> {
     /// are below 3 2^-53 of `gain S` and of `gain a F`, and these are below 2^46, since they
     /// grow by less than 2^22 steps with each of at most 2^24 contributions.
     fn add_outer(&self, index: usize, start: usize, places: &[u32], values: &mut [i64]) {
-        let unit = f64::from(-PRODUCT_BITS).exp2();
-        let (sums, first) = (&self.sums, start - self.layout.each);
+        for (places, values) in places.chunks(GROUP).zip(values.chunks_mut(GROUP)) {
+            let mut totals = [0; GROUP];
+            let totals = &mut totals[..places.len()];
+            self.sums.iter().for_each(|sum| sum.outers[index].add_to(start, places, totals));
+            self.add_outer_totals(places, totals, values);
+        }
+    }
+
+    fn add_outer_totals(&self, places: &[u32], totals: &[i64], values: &mut [i64]) {
+        let (unit, first) = (f64::from(-PRODUCT_BITS).exp2(), self.layout.each);
+        let each = places.iter().map(|place| *place as usize).zip(totals).zip(values);
         let (gain, centre) = (self.layout.gain.as_deref(), self.layout.centre.as_ref());
-        vectorised!(for (value, place) in values.iter_mut().zip(places) {
-            let place = *place as usize;
-            let total: i64 = sums.iter().map(|sum| sum.outers[index].at(place - start)).sum();
-            let gain = gain.map_or(1.0, |gain| f64::from(gain[first + place - start]));
-            let taken = centre.map_or(0.0, |centre| centre.taken(place, self.factors));
-            *value += (total as f64 * (gain * unit) - taken).round_ties_even() as i64;
-        });
+        // Which of them there are is asked once, not for each coordinate.
+        match (gain, centre) {
+            (None, None) => vectorised!(for ((_, total), value) in each {
+                *value += (*total as f64 * unit).round_ties_even() as i64;
+            }),
+            (Some(gain), None) => vectorised!(for ((place, total), value) in each {
+                let scale = f64::from(gain[place - first]) * unit;
+                *value += (*total as f64 * scale).round_ties_even() as i64;
+            }),
+            (_, Some(centre)) => vectorised!(for ((place, total), value) in each {
+                let gain = gain.map_or(1.0, |gain| f64::from(gain[place - first]));
+                let taken = centre.taken(place, self.factors);
+                *value += (*total as f64 * (gain * unit) - taken).round_ties_even() as i64;
+            }),
+        }
     }
 }
