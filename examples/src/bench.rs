@@ -47,7 +47,7 @@ pub struct Options {
     /// Share of active coordinates (adadpigu).
     #[arg(long, default_value_t = 0.6)]
     retention: f64,
-    /// Also centres gradients, which materialises all of them (adadpigu).
+    /// A centre for every coordinate, too (adadpigu).
     #[arg(long)]
     centre: bool,
     /// Timed blocks.
