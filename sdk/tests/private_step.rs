@@ -351,7 +351,7 @@ fn one_broken_value_is_enough() {
 
 /// Bytes that a step may still ask for: lists with one entry a tensor, a thread or an outer
 /// product, and the thread pool's own. Any buffer of values of these models is larger.
-const MOST_BYTES: u64 = 4_000;
+const MOST_BYTES: u64 = 16_000;
 
 /// Everything that grows with the model or with the batch is kept from step to step.
 #[test]
