@@ -206,7 +206,6 @@ impl OuterNorm {
         scratch: &mut Vec<f32>,
         sums: &mut [f64],
     ) {
-        let examples = sums.len();
         let Some(gain) = &self.gain else {
             let rows = left.chunks_exact(self.rows).zip(right.chunks_exact(self.cols));
             for (sum, (left, right)) in sums.iter_mut().zip(rows) {
@@ -214,13 +213,7 @@ impl OuterNorm {
             }
             return;
         };
-        scratch.resize(examples * (self.cols + self.rows), 0.0);
-        let (scaled, weighted) = scratch.split_at_mut(examples * self.cols);
-        let each = scaled.chunks_exact_mut(self.cols).zip(right.chunks_exact(self.cols));
-        each.for_each(|(to, from)| scaled_squares(from, to));
-        let operand = Right::packed(gain, self.cols, self.rows);
-        let scaled = Left::rows(scaled, examples, self.cols);
-        product(Output::rows(weighted, self.rows), scaled, operand, Start::Zero);
+        let weighted = self.weighted(gain, right, scaled_squares, scratch);
         let rows = left.chunks_exact(self.rows).zip(right.chunks_exact(self.cols));
         let weighted = weighted.chunks_exact(self.rows);
         for ((sum, (left, right)), weighted) in sums.iter_mut().zip(rows).zip(weighted) {
@@ -230,9 +223,7 @@ impl OuterNorm {
             *sum += square + lost(self.rows * self.cols, unit);
         }
     }
-}
 
-impl OuterNorm {
     /// Adds `sum gain^2 a left right` of each example, within [`OuterNorm::error`] of
     /// `sum |gain^2 a left right|`; nothing without a centre.
     pub(super) fn products(
@@ -243,14 +234,7 @@ impl OuterNorm {
         sums: &mut [f64],
     ) {
         let Some((centre, unit)) = &self.centre else { return };
-        let examples = sums.len();
-        scratch.resize(examples * (self.cols + self.rows), 0.0);
-        let (scaled, weighted) = scratch.split_at_mut(examples * self.cols);
-        let each = scaled.chunks_exact_mut(self.cols).zip(right.chunks_exact(self.cols));
-        each.for_each(|(to, from)| scaled_values(from, to));
-        let operand = Right::packed(centre, self.cols, self.rows);
-        let scaled = Left::rows(scaled, examples, self.cols);
-        product(Output::rows(weighted, self.rows), scaled, operand, Start::Zero);
+        let weighted = self.weighted(centre, right, scaled_values, scratch);
         let rows = left.chunks_exact(self.rows).zip(right.chunks_exact(self.cols));
         let weighted = weighted.chunks_exact(self.rows);
         for ((sum, (left, right)), weighted) in sums.iter_mut().zip(rows).zip(weighted) {
@@ -259,6 +243,25 @@ impl OuterNorm {
             // What underflowed, on the side that makes the norm larger.
             *sum -= lost(self.rows * self.cols, 1.0) * f64::from(largest(left)) * unit;
         }
+    }
+    /// What `scale` makes of each example of `right`, times a packed operand `[cols, rows]`:
+    /// `[examples, rows]`, in `scratch`.
+    fn weighted<'s>(
+        &self,
+        packed: &[f32],
+        right: &[f32],
+        scale: fn(&[f32], &mut [f32]),
+        scratch: &'s mut Vec<f32>,
+    ) -> &'s [f32] {
+        let examples = right.len() / self.cols;
+        scratch.resize(examples * (self.cols + self.rows), 0.0);
+        let (scaled, weighted) = scratch.split_at_mut(examples * self.cols);
+        let each = scaled.chunks_exact_mut(self.cols).zip(right.chunks_exact(self.cols));
+        each.for_each(|(to, from)| scale(from, to));
+        let operand = Right::packed(packed, self.cols, self.rows);
+        let scaled = Left::rows(scaled, examples, self.cols);
+        product(Output::rows(weighted, self.rows), scaled, operand, Start::Zero);
+        weighted
     }
 }
 

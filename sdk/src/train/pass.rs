@@ -19,7 +19,7 @@ pub(super) struct Constants {
     pub(super) layout: Arc<SumLayout>,
     /// Mask over scale; none where all coordinates are active at scale 1.
     pub(super) gain: Option<Vec<f32>>,
-    pub(super) centre: Option<Centre>,
+    centre: Option<Centre>,
     /// Parts that stay in factors, and their norms.
     outers: Vec<(Outer, OuterNorm)>,
     /// Where the materialised parts end, and where the biases of outer products begin; what
@@ -33,8 +33,8 @@ pub(super) struct Constants {
 
 /// The centre a. Materialised gradients and biases are centred one by one; from tables and
 /// outer products, which are never formed, it is taken off in the sum.
-pub(super) struct Centre {
-    pub(super) values: Vec<f32>,
+struct Centre {
+    values: Vec<f32>,
     /// `gain^2 a` of the tables.
     tables: Vec<f64>,
     /// `sum gain^2 a^2` over tables and outer products.
@@ -66,7 +66,7 @@ impl Constants {
         let mut layout = SumLayout::new(lattice, weights, shapes, gain.as_deref())?;
         // Whole gradients are centred one by one.
         if let (Some(centre), Some(_)) = (&centre, engine) {
-            layout = layout.centred(gain.as_deref(), centre, std::slice::from_ref(&tables))?;
+            layout = layout.centred(gain.as_deref(), centre, tables.clone())?;
         }
         let norm = |outer: Outer| {
             let (start, len) = (outer.start, outer.shape.len());
@@ -85,7 +85,7 @@ impl Constants {
     }
 
     /// Takes the centre off `values`, which begin at coordinate `start`.
-    fn centre_part(&self, start: usize, values: &mut [f32]) {
+    pub(super) fn centre_part(&self, start: usize, values: &mut [f32]) {
         if let Some(centre) = &self.centre {
             let centre = &centre.values[start..];
             values.iter_mut().zip(centre).for_each(|(value, centre)| *value -= centre);

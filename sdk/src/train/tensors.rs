@@ -57,12 +57,7 @@ impl TensorPass<'_> {
         let gain = constants.gain.as_deref();
         let factor = |norm| constants.layout.factor(norm, NormBound::NONE, std::iter::empty());
         for gradient in gradients.chunks_exact_mut(self.parameters.len()).take(drawn) {
-            if let Some(centre) = &constants.centre {
-                gradient
-                    .iter_mut()
-                    .zip(&centre.values)
-                    .for_each(|(value, centre)| *value -= centre);
-            }
+            constants.centre_part(0, gradient);
             let norm = NormBound::of_squares(squares(gradient, gain), SQUARES_ERROR);
             if let Some(mut part) = worker.sum.contribution(factor(norm)) {
                 part.add_part(0, gradient, gain);

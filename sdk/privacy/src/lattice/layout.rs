@@ -64,13 +64,13 @@ impl SumLayout {
         mut self,
         gain: Option<&[f32]>,
         centre: &[f32],
-        late: &[Range<usize>],
+        late: Range<usize>,
     ) -> Result<Self, Error> {
         let (found, expected) = (centre.len(), self.len());
         if found != expected || gain.is_some_and(|gain| gain.len() != expected) {
             return Err(Error::Length { what: "centre", found, expected });
         }
-        let is_late = |j: usize| j >= self.each || late.iter().any(|range| range.contains(&j));
+        let is_late = |j: usize| j >= self.each || late.contains(&j);
         let mut start = self.each;
         let place = |shape: &OuterShape| {
             start += shape.len();
