@@ -54,8 +54,8 @@ impl SumLayout {
         }
     }
 
-    /// Takes `centre` `[d]` off in the sum, on the coordinates of `late`, which are those of
-    /// the outer products and others: there, contributions are added without it. `gain` `[d]`
+    /// Takes `centre` `[d]` off in the sum, on the coordinates of `late` and on those of
+    /// the outer products: there, contributions are added without it. `gain` `[d]`
     /// is that of all coordinates.
     ///
     /// # Errors
