@@ -3,7 +3,7 @@
 use adafed::algorithm::{AlgorithmPlan, SgdSettings};
 use adafed::nn::{Model, ModelSpec};
 use adafed::privacy::accounting::EpsilonBound;
-use adafed::privacy::accounting::calibration::{CalibrateBy, PhaseShape, noise_multiplier};
+use adafed::privacy::accounting::calibration::{CalibrateBy, PhaseShape, Target, noise_multiplier};
 use adafed::privacy::{
     Adjacency, NoiseMultiplier, PrivacyPhase, PrivacyPlan, ResolutionBits, TrustModel,
 };
@@ -86,11 +86,13 @@ fn privacy_plan(settings: &Settings, nominal_examples: u32) -> Result<PrivacyPla
     };
     let phases: Vec<PhaseShape> =
         [warmup_rounds, main_rounds].into_iter().filter(|r| *r > 0).map(shape).collect();
-    let noise_multiplier: NoiseMultiplier =
-        noise_multiplier(settings.epsilon, settings.delta, &phases, CalibrateBy::Tightest)?;
+    let adjacency = Adjacency::AddRemove;
+    let (epsilon, delta, by) = (settings.epsilon, settings.delta, CalibrateBy::Tightest);
+    let target = Target { epsilon, delta, adjacency, by };
+    let noise_multiplier: NoiseMultiplier = noise_multiplier(&target, &phases)?;
     Ok(PrivacyPlan {
         trust: TrustModel::Local,
-        adjacency: Adjacency::AddRemove,
+        adjacency,
         rate: settings.rate,
         nominal_examples,
         clip: settings.clip,

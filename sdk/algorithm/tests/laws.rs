@@ -7,7 +7,7 @@ use adafed_algorithm::{
     AlgorithmPlan, ImportanceRule, Layout, Mask, Plans, Provenance, ReleasedGradient, ReleasedSum,
     SgdSettings, Standardisation, TensorLayout, TrainingState,
 };
-use adafed_privacy::accounting::calibration::{CalibrateBy, PhaseShape, noise_multiplier};
+use adafed_privacy::accounting::calibration::{CalibrateBy, PhaseShape, Target, noise_multiplier};
 use adafed_privacy::{
     Adjacency, ClipNorm, ClippedSum, Delta, Epsilon, Ledger, LedgerStore, Noise, NoiseMultiplier,
     NoiseSeed, PerExample, Permit, Policy, PrivacyPhase, PrivacyPlan, Released, ResolutionBits,
@@ -232,7 +232,9 @@ fn calibration_follows_rate_and_steps() {
         let phase =
             PhaseShape { rate: SamplingRate::new(rate).unwrap(), steps, relative_noise: 1.0 };
         let (epsilon, delta) = (Epsilon::new(4.0).unwrap(), Delta::new(1e-5).unwrap());
-        noise_multiplier(epsilon, delta, &[phase], CalibrateBy::Tightest).unwrap().value()
+        let (adjacency, by) = (Adjacency::AddRemove, CalibrateBy::Tightest);
+        let target = Target { epsilon, delta, adjacency, by };
+        noise_multiplier(&target, &[phase]).unwrap().value()
     };
     let base = sigma(0.02, 1_000);
     assert!(sigma(0.03, 1_000) > 1.2 * base, "a larger batch needs more noise");

@@ -14,6 +14,14 @@ pub enum Error {
         /// The accepted range, in words.
         expected: &'static str,
     },
+    /// Caller: a procedure for which there is no privacy event.
+    #[error("{what} have no privacy event: {why}")]
+    NoEvent {
+        /// What was asked for.
+        what: &'static str,
+        /// Why there is none, and what to do instead.
+        why: &'static str,
+    },
     /// Caller: no noise multiplier up to `largest` meets the target.
     #[error(
         "epsilon {epsilon} at delta {delta} cannot be met over {steps} steps: even a noise \
@@ -98,6 +106,7 @@ impl Error {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Parameter { .. } => "privacy/parameter",
+            Self::NoEvent { .. } => "privacy/no-event",
             Self::Unreachable { .. } => "privacy/unreachable",
             Self::Length { .. } => "privacy/length",
             Self::Policy { .. } => "privacy/policy",

@@ -14,9 +14,10 @@ mod params;
 mod plan;
 mod policy;
 mod release;
+mod sampler;
 
 pub use error::Error;
-pub use event::{Adjacency, Composition, Event, Mechanism};
+pub use event::{Adjacency, Composition, Event, FixedSize, MOST_MECHANISMS, Mechanism, NoEvent};
 pub use lattice::{
     ClipFactor, Clipped, ClippedSum, Contribution, Lattice, NormBound, OuterShape, PerExample,
     Places, ResolutionBits, Rounded, SumLayout,
@@ -27,3 +28,4 @@ pub use params::{ClipNorm, Delta, Epsilon, NoiseMultiplier, SamplingRate};
 pub use plan::{PrivacyPhase, PrivacyPlan, TrustModel};
 pub use policy::Policy;
 pub use release::{Noise, Released};
+pub use sampler::PoissonSampler;

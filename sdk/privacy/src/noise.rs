@@ -95,8 +95,12 @@ impl NoiseSeed {
     ///
     /// The threshold floor(rate * 2^64) errs below the rate by less than 2^-64, on the
     /// private side.
-    #[must_use]
-    pub fn poisson_sample(&self, step: u64, rate: SamplingRate, population: usize) -> Vec<usize> {
+    pub(crate) fn poisson_sample(
+        &self,
+        step: u64,
+        rate: SamplingRate,
+        population: usize,
+    ) -> Vec<usize> {
         if rate.value() >= 1.0 {
             return (0..population).collect();
         }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::lattice::{Lattice, ResolutionBits};
 use crate::noise::LARGEST_STD;
 use crate::{
-    Adjacency, ClipNorm, Composition, Delta, Error, Event, NoiseMultiplier, SamplingRate,
-    accounting,
+    Adjacency, ClipNorm, Composition, Delta, Error, Event, NoiseMultiplier, PoissonSampler,
+    SamplingRate, accounting,
 };
 
 /// Against whom the releases are private.
@@ -97,10 +97,16 @@ impl PrivacyPlan {
         self.warmup.rounds.saturating_add(self.main.rounds)
     }
 
+    /// What draws the batches of every local step.
+    #[must_use]
+    pub const fn sampler(&self) -> PoissonSampler {
+        PoissonSampler::new(self.rate)
+    }
+
     /// Expected batch size L = q * nominal examples: the only divisor ever used.
     #[must_use]
     pub fn expected_batch(&self) -> f64 {
-        self.rate.value() * f64::from(self.nominal_examples)
+        self.sampler().expected_batch(self.nominal_examples)
     }
 
     /// The smaller noise multiplier of the phases that have rounds.
@@ -131,7 +137,7 @@ impl PrivacyPlan {
     #[must_use]
     pub fn round_event(&self, round: u64) -> Option<Event> {
         let count = u64::from(self.local_steps);
-        let event = Event::poisson_gaussian(self.rate, self.noise_multiplier(round), count);
+        let event = self.sampler().event(self.adjacency, self.noise_multiplier(round), count);
         (round < self.rounds()).then_some(event)
     }
 
@@ -140,7 +146,7 @@ impl PrivacyPlan {
     pub fn composition(&self) -> Composition {
         let phase = |p: PrivacyPhase| {
             let count = p.rounds.saturating_mul(u64::from(self.local_steps));
-            Event::poisson_gaussian(self.rate, p.noise_multiplier, count)
+            self.sampler().event(self.adjacency, p.noise_multiplier, count)
         };
         [phase(self.warmup), phase(self.main)].into_iter().collect()
     }

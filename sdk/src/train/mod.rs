@@ -150,7 +150,7 @@ impl<'a> LocalRound<'a> {
     ) -> Result<Released, Error> {
         let plan = self.setting.plans.privacy;
         let noise = self.noise(permit, seed, step)?;
-        let drawn = seed.poisson_sample(u64::from(step), plan.rate, self.setting.data.len());
+        let drawn = plan.sampler().draw(seed, step, self.setting.data.len());
         let mut sum = self.clipped_sum(parameters, &drawn, seed.dropout(u64::from(step)))?;
         self.release(noise, &mut sum)
     }

@@ -5,8 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
+mod split;
+
+pub use split::{Span, Split, optimal_split};
+
 use super::{epsilon, rdp_epsilon};
-use crate::{Composition, Delta, Epsilon, Error, Event, NoiseMultiplier, SamplingRate};
+use crate::{Adjacency, Composition, Delta, Epsilon, Error, Event, NoiseMultiplier, SamplingRate};
 
 /// Largest noise multiplier tried.
 pub const LARGEST_MULTIPLIER: f64 = 1e4;
@@ -49,6 +53,27 @@ impl CalibrateBy {
     }
 }
 
+/// What is to be met, and by which account.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Target {
+    /// Largest epsilon.
+    pub epsilon: Epsilon,
+    /// Delta at which it is stated.
+    pub delta: Delta,
+    /// Which data sets are neighbours.
+    pub adjacency: Adjacency,
+    /// Whose epsilon counts.
+    pub by: CalibrateBy,
+}
+
+impl Target {
+    /// How far `composition` is above the target, as a logarithm; at most 0 is safe.
+    fn excess(&self, composition: &Composition) -> f64 {
+        let ratio = self.by.epsilon(composition, self.delta) / self.epsilon.value();
+        if ratio <= 1.0 { ratio.ln().min(0.0) } else { ratio.ln().max(f64::MIN_POSITIVE) }
+    }
+}
+
 /// A phase of training whose noise is a multiple of a common base.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,53 +86,57 @@ pub struct PhaseShape {
     pub relative_noise: f64,
 }
 
-/// The least base noise multiplier with which `phases` meet (`target`, `delta`).
+impl PhaseShape {
+    fn event(&self, target: &Target, base: f64) -> Result<Event, Error> {
+        let sigma = NoiseMultiplier::new(base * self.relative_noise)?;
+        Ok(Event::poisson_gaussian(target.adjacency, self.rate, sigma, self.steps))
+    }
+}
+
+/// The least base noise multiplier with which `phases` meet the target.
 ///
 /// # Guarantee
-/// Epsilon by the chosen account, at the returned multiplier, is at most `target`; and
-/// at least `target` * (1 - 1e-3), unless epsilon jumps across the target there.
+/// Epsilon by the chosen account, at the returned multiplier, is at most the target; and
+/// at least the target * (1 - 1e-3), unless epsilon jumps across it there.
 ///
 /// # Edge cases
 /// | input | answer |
 /// | --- | --- |
-/// | delta 0, or target 0 | [`Error::Unreachable`] |
+/// | delta 0, or epsilon 0 | [`Error::Unreachable`] |
 /// | target missed even at [`LARGEST_MULTIPLIER`] | [`Error::Unreachable`] |
 /// | delta 1, or no phase with rate and steps > 0 | [`Error::Parameter`]: any noise would do |
 /// | `relative_noise` not finite or <= 0 | [`Error::Parameter`] |
 ///
 /// # Errors
 /// As listed.
-pub fn noise_multiplier(
-    target: Epsilon,
-    delta: Delta,
-    phases: &[PhaseShape],
-    how: CalibrateBy,
-) -> Result<NoiseMultiplier, Error> {
-    check(delta, phases)?;
+pub fn noise_multiplier(target: &Target, phases: &[PhaseShape]) -> Result<NoiseMultiplier, Error> {
+    check(target.delta, phases)?;
     let steps = phases.iter().fold(0_u64, |sum, p| sum.saturating_add(p.steps));
     let unreachable = Error::Unreachable {
-        epsilon: target.value(),
-        delta: delta.value(),
+        epsilon: target.epsilon.value(),
+        delta: target.delta.value(),
         steps,
         largest: LARGEST_MULTIPLIER,
     };
-    if delta.value() == 0.0 || target.value() == 0.0 {
+    if target.delta.value() == 0.0 || target.epsilon.value() == 0.0 {
         return Err(unreachable);
     }
-    let search = Search { target, delta, phases };
-    let start = match how {
-        CalibrateBy::Rdp => Some(1.0),
-        CalibrateBy::Tightest => search.least(1.0, 2.0, CalibrateBy::Rdp)?,
+    let search = |target| Search { target, phases };
+    let sigma = match target.by {
+        CalibrateBy::Rdp => search(*target).least(1.0, 2.0)?,
+        CalibrateBy::Tightest => {
+            let quick = Target { by: CalibrateBy::Rdp, ..*target };
+            let start = search(quick).least(1.0, 2.0)?.unwrap_or(LARGEST_MULTIPLIER);
+            search(*target).least(start, 1.1)?
+        }
     };
-    let factor = if how == CalibrateBy::Rdp { 2.0 } else { 1.1 };
-    let sigma = search.least(start.unwrap_or(LARGEST_MULTIPLIER), factor, how)?;
     NoiseMultiplier::new(sigma.ok_or(unreachable)?)
 }
 
-/// The most steps at `rate` and `multiplier` that meet (`target`, `delta`).
+/// The most steps of one mechanism that meet the target.
 ///
 /// # Guarantee
-/// Epsilon of the returned number of steps, by the chosen account, is at most `target`,
+/// Epsilon of the returned number of steps, by the chosen account, is at most the target,
 /// and that of one step more is above it.
 ///
 /// # Edge cases
@@ -116,21 +145,15 @@ pub fn noise_multiplier(
 /// | not even one step (delta 0, multiplier 0) | 0 |
 /// | no limit (rate 0, delta 1) | `u64::MAX` |
 #[must_use]
-pub fn most_steps(
-    target: Epsilon,
-    delta: Delta,
-    rate: SamplingRate,
-    multiplier: NoiseMultiplier,
-    how: CalibrateBy,
-) -> u64 {
-    let excess_by = |how: CalibrateBy, steps: u64| {
-        let event = Event::poisson_gaussian(rate, multiplier, steps);
-        excess(how.epsilon(&[event].into_iter().collect(), delta), target)
+pub fn most_steps(target: &Target, rate: SamplingRate, multiplier: NoiseMultiplier) -> u64 {
+    let excess_by = |by: CalibrateBy, steps: u64| {
+        let event = Event::poisson_gaussian(target.adjacency, rate, multiplier, steps);
+        Target { by, ..*target }.excess(&[event].into_iter().collect())
     };
     let by_rdp = last_safe(0, 1.0, |steps| excess_by(CalibrateBy::Rdp, steps));
-    match how {
+    match target.by {
         CalibrateBy::Rdp => by_rdp,
-        CalibrateBy::Tightest => last_safe(by_rdp, 0.2, |steps| excess_by(how, steps)),
+        CalibrateBy::Tightest => last_safe(by_rdp, 0.2, |steps| excess_by(target.by, steps)),
     }
 }
 
@@ -148,15 +171,6 @@ fn check(delta: Delta, phases: &[PhaseShape]) -> Result<(), Error> {
     match phases.iter().filter(releases).count() {
         0 => refuse("phases with steps and rate above 0", 0.0, "at least 1"),
         _ => Ok(()),
-    }
-}
-
-/// How far epsilon is above the target, as a logarithm; at most 0 is safe.
-fn excess(epsilon: f64, target: Epsilon) -> f64 {
-    if epsilon <= target.value() {
-        (epsilon / target.value()).ln().min(0.0)
-    } else {
-        (epsilon / target.value()).ln().max(f64::MIN_POSITIVE)
     }
 }
 
@@ -194,45 +208,39 @@ impl Bracket {
 
 /// Search for the base noise multiplier.
 struct Search<'a> {
-    target: Epsilon,
-    delta: Delta,
+    target: Target,
     phases: &'a [PhaseShape],
 }
 
 impl Search<'_> {
-    fn probe(&self, sigma: f64, how: CalibrateBy) -> Result<Probe, Error> {
-        let event = |p: &PhaseShape| {
-            let noise = NoiseMultiplier::new(sigma * p.relative_noise)?;
-            Ok(Event::poisson_gaussian(p.rate, noise, p.steps))
-        };
-        let composition: Composition =
-            self.phases.iter().map(event).collect::<Result<Vec<_>, Error>>()?.into_iter().collect();
-        let excess = excess(how.epsilon(&composition, self.delta), self.target);
-        Ok(Probe { x: sigma.ln(), excess })
+    fn probe(&self, sigma: f64) -> Result<Probe, Error> {
+        let events: Result<Composition, Error> =
+            self.phases.iter().map(|p| p.event(&self.target, sigma)).collect();
+        Ok(Probe { x: sigma.ln(), excess: self.target.excess(&events?) })
     }
 
     /// The least multiplier that meets the target, bracketed from `start` by `factor`;
     /// `None` when there is none.
-    fn least(&self, start: f64, factor: f64, how: CalibrateBy) -> Result<Option<f64>, Error> {
-        let Some(mut bracket) = self.bracket(start, factor, how)? else { return Ok(None) };
-        let mut round = 0;
-        while bracket.safe.excess < -how.tolerance() && bracket.safe.x - bracket.over.x > JUMP {
-            let sigma = bracket.guess(-0.5 * how.tolerance(), round).exp();
-            bracket.narrow(self.probe(sigma, how)?);
+    fn least(&self, start: f64, factor: f64) -> Result<Option<f64>, Error> {
+        let Some(mut bracket) = self.bracket(start, factor)? else { return Ok(None) };
+        let (mut round, tolerance) = (0, self.target.by.tolerance());
+        while bracket.safe.excess < -tolerance && bracket.safe.x - bracket.over.x > JUMP {
+            let sigma = bracket.guess(-0.5 * tolerance, round).exp();
+            bracket.narrow(self.probe(sigma)?);
             round += 1;
         }
         Ok(Some(bracket.safe.x.exp()))
     }
 
-    fn bracket(&self, start: f64, factor: f64, how: CalibrateBy) -> Result<Option<Bracket>, Error> {
-        let mut here = self.probe(start, how)?;
+    fn bracket(&self, start: f64, factor: f64) -> Result<Option<Bracket>, Error> {
+        let mut here = self.probe(start)?;
         let down = here.excess <= 0.0;
         loop {
             let next = here.x.exp() * if down { 1.0 / factor } else { factor };
             if next > LARGEST_MULTIPLIER * factor {
                 return Ok(None);
             }
-            let there = self.probe(next.min(LARGEST_MULTIPLIER), how)?;
+            let there = self.probe(next.min(LARGEST_MULTIPLIER))?;
             match (down, there.excess <= 0.0) {
                 (true, false) => return Ok(Some(Bracket { safe: here, over: there })),
                 (false, true) => return Ok(Some(Bracket { safe: there, over: here })),
@@ -304,33 +312,36 @@ mod tests {
 
     const BOTH: [CalibrateBy; 2] = [CalibrateBy::Rdp, CalibrateBy::Tightest];
 
+    fn target(epsilon: f64, delta: f64, by: CalibrateBy) -> Target {
+        let (epsilon, delta) = (epsilon_of(epsilon), delta_of(delta));
+        Target { epsilon, delta, adjacency: Adjacency::AddRemove, by }
+    }
+
     #[test]
     fn the_multiplier_meets_the_target_and_hardly_more() {
         let two_phases = [shape(0.05, 50, 4.0), shape(0.05, 500, 1.0)];
-        for how in BOTH {
-            let target = epsilon_of(4.0);
-            let sigma = noise_multiplier(target, delta_of(1e-5), &two_phases, how).unwrap().value();
-            let event = |p: &PhaseShape| {
-                let noise = NoiseMultiplier::new(sigma * p.relative_noise).unwrap();
-                Event::poisson_gaussian(p.rate, noise, p.steps)
-            };
-            let own = how.epsilon(&two_phases.iter().map(event).collect(), delta_of(1e-5));
-            assert!((4.0 * (1.0 - 1e-3)..=4.0).contains(&own), "{how:?}: {own}");
+        for by in BOTH {
+            for adjacency in [Adjacency::AddRemove, Adjacency::ReplaceOne] {
+                let target = Target { adjacency, ..target(4.0, 1e-5, by) };
+                let sigma = noise_multiplier(&target, &two_phases).unwrap().value();
+                let events = two_phases.iter().map(|p| p.event(&target, sigma).unwrap());
+                let own = by.epsilon(&events.collect(), target.delta);
+                assert!((4.0 * (1.0 - 1e-3)..=4.0).contains(&own), "{by:?}: {own}");
+            }
         }
     }
 
     #[test]
     fn multipliers_agree_with_frozen_ones() {
         // (q, steps, delta, target, tight sigma): references independent of this crate.
-        for (q, steps, delta, target, tight) in [
+        for (q, steps, delta, epsilon, tight) in [
             (0.01, 1000, 1e-5, 1.0, 1.41461941),
             (0.1, 500, 1e-5, 4.0, 2.57271932),
             (1.0, 1, 1e-9, 4.0, 1.48780368),
             (0.3, 1, 1e-6, 1.0, 2.20300616),
         ] {
-            let how = CalibrateBy::Tightest;
-            let (target, delta) = (epsilon_of(target), delta_of(delta));
-            let sigma = noise_multiplier(target, delta, &[shape(q, steps, 1.0)], how).unwrap();
+            let target = target(epsilon, delta, CalibrateBy::Tightest);
+            let sigma = noise_multiplier(&target, &[shape(q, steps, 1.0)]).unwrap();
             let ratio = sigma.value() / tight;
             assert!((1.0 - 1e-6..1.0 + 1e-3).contains(&ratio), "{q} {steps}: {ratio}");
         }
@@ -338,46 +349,44 @@ mod tests {
 
     #[test]
     fn the_last_step_is_the_last() {
-        let (target, delta) = (epsilon_of(2.0), delta_of(1e-5));
         let sigma = NoiseMultiplier::new(1.0).unwrap();
-        for (how, steps) in BOTH.into_iter().zip([881, 1202]) {
-            assert_eq!(most_steps(target, delta, rate(0.01), sigma, how), steps);
+        for (by, steps) in BOTH.into_iter().zip([881, 1202]) {
+            assert_eq!(most_steps(&target(2.0, 1e-5, by), rate(0.01), sigma), steps);
         }
     }
 
     #[test]
     fn what_cannot_be_met_is_unreachable() {
         let phases = [shape(0.1, 100, 1.0)];
-        for (target, delta) in [(0.0, 1e-5), (1.0, 0.0), (1e-9, 1e-12)] {
-            for how in BOTH {
-                let error = noise_multiplier(epsilon_of(target), delta_of(delta), &phases, how);
-                assert!(matches!(error, Err(Error::Unreachable { steps: 100, .. })), "{target}");
+        for (epsilon, delta) in [(0.0, 1e-5), (1.0, 0.0), (1e-9, 1e-12)] {
+            for by in BOTH {
+                let error = noise_multiplier(&target(epsilon, delta, by), &phases);
+                assert!(matches!(error, Err(Error::Unreachable { steps: 100, .. })), "{epsilon}");
             }
         }
     }
 
     #[test]
     fn phases_that_mean_nothing_are_refused() {
-        let (target, delta) = (epsilon_of(1.0), delta_of(1e-5));
+        let target = |delta| target(1.0, delta, CalibrateBy::Rdp);
         let bad = [vec![], vec![shape(0.0, 9, 1.0)], vec![shape(0.1, 0, 1.0)]];
         let noise = [0.0, -1.0, f64::NAN, f64::INFINITY];
         for phases in bad.into_iter().chain(noise.map(|x| vec![shape(0.1, 9, x)])) {
-            let error = noise_multiplier(target, delta, &phases, CalibrateBy::Rdp);
+            let error = noise_multiplier(&target(1e-5), &phases);
             assert!(matches!(error, Err(Error::Parameter { .. })), "{phases:?}");
         }
-        let phases = [shape(0.1, 9, 1.0)];
-        assert!(noise_multiplier(target, delta_of(1.0), &phases, CalibrateBy::Rdp).is_err());
+        assert!(noise_multiplier(&target(1.0), &[shape(0.1, 9, 1.0)]).is_err());
     }
 
     #[test]
     fn steps_without_limit_and_without_any_are_both_answers() {
-        let (target, delta) = (epsilon_of(1.0), delta_of(1e-5));
         let sigma = |x| NoiseMultiplier::new(x).unwrap();
-        for how in BOTH {
-            assert_eq!(most_steps(target, delta, rate(0.0), sigma(1.0), how), u64::MAX);
-            assert_eq!(most_steps(target, delta_of(1.0), rate(0.1), sigma(1.0), how), u64::MAX);
-            assert_eq!(most_steps(target, delta, rate(0.1), sigma(0.0), how), 0);
-            assert_eq!(most_steps(target, delta_of(0.0), rate(0.1), sigma(1.0), how), 0);
+        for by in BOTH {
+            let target = |delta| target(1.0, delta, by);
+            assert_eq!(most_steps(&target(1e-5), rate(0.0), sigma(1.0)), u64::MAX);
+            assert_eq!(most_steps(&target(1.0), rate(0.1), sigma(1.0)), u64::MAX);
+            assert_eq!(most_steps(&target(1e-5), rate(0.1), sigma(0.0)), 0);
+            assert_eq!(most_steps(&target(0.0), rate(0.1), sigma(1.0)), 0);
         }
     }
 }

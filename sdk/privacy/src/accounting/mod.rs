@@ -3,7 +3,8 @@
 //! Two accountants that share no code beyond the likelihood ratio of one step: Renyi
 //! divergences ([`rdp`]) compose adaptively and cost a millisecond; privacy loss
 //! distributions ([`pld`]) are tight, for compositions fixed beforehand. Both give upper
-//! bounds, so the smaller one is reported. [`calibration`] turns them around.
+//! bounds, so the smaller one is reported. [`calibration`] turns them around, and
+//! [`GdpApproximation`] is what its name says and bounds nothing.
 //!
 //! [`RdpAccountant`] and [`pld`] account for ideal Gaussian noise. The functions of this
 //! module, which devices, servers and calibration ask, also charge what the sampler falls
@@ -12,13 +13,18 @@
 //! Queries take `&Composition` and change nothing.
 
 pub mod calibration;
+mod gdp;
 mod mixture;
+mod pair;
 pub mod pld;
 pub mod rdp;
 
 use serde::{Deserialize, Serialize};
 
-pub use calibration::{CalibrateBy, PhaseShape, most_steps, noise_multiplier};
+pub use calibration::{
+    CalibrateBy, PhaseShape, Span, Split, Target, most_steps, noise_multiplier, optimal_split,
+};
+pub use gdp::GdpApproximation;
 pub use rdp::RdpAccountant;
 
 use crate::noise::Shortfall;
@@ -57,7 +63,8 @@ pub struct EpsilonBound {
 ///
 /// # Guarantee
 /// A composition whose parameters were fixed before its first release is
-/// (epsilon, delta)-DP under add/remove adjacency. Where later parameters were chosen
+/// (epsilon, delta)-DP under the adjacency of its events, or under replacement of one example
+/// where both occur. Where later parameters were chosen
 /// after seeing releases, only [`rdp_epsilon`] is valid.
 ///
 /// # Edge cases
@@ -69,7 +76,16 @@ pub struct EpsilonBound {
 /// | an epsilon above 590, at deltas from 1e-12 up | +infinity: the noise is cut at 37 sigma |
 #[must_use]
 pub fn epsilon(composition: &Composition, delta: Delta) -> EpsilonBound {
-    let (rdp, pld) = (rdp_epsilon(composition, delta), pld_epsilon(composition, delta));
+    tighter(rdp_epsilon(composition, delta), pld_epsilon(composition, delta))
+}
+
+/// The same for noise exactly as the events state it, which an ideal sampler would draw.
+#[must_use]
+pub fn ideal_epsilon(composition: &Composition, delta: Delta) -> EpsilonBound {
+    tighter(rdp(composition).epsilon(delta), pld::epsilon(composition, delta))
+}
+
+fn tighter(rdp: f64, pld: f64) -> EpsilonBound {
     if pld < rdp {
         EpsilonBound { epsilon: pld, accountant: Accountant::Pld }
     } else {
@@ -109,8 +125,12 @@ pub fn pld_epsilon(composition: &Composition, delta: Delta) -> f64 {
 fn charged(composition: &Composition, delta: Delta, ideal: impl Fn(Delta) -> f64) -> f64 {
     match Shortfall::of(composition) {
         Some(shortfall) if delta.value() < 1.0 => {
-            let less = Delta::new(shortfall.ideal_delta(delta.value()));
-            shortfall.epsilon(less.map_or(f64::INFINITY, ideal), delta.value())
+            let at = |delta| Delta::new(delta).map_or(f64::INFINITY, &ideal);
+            let found = at(shortfall.ideal_delta(delta.value()));
+            if found == 0.0 && at(shortfall.ideal_delta_of_zero(delta.value())) == 0.0 {
+                return 0.0;
+            }
+            shortfall.epsilon(found, delta.value())
         }
         _ => ideal(delta),
     }

@@ -1,7 +1,7 @@
 //! Privacy loss distributions: the tight accountant for compositions fixed beforehand.
 //!
-//! For each direction of add/remove the one-step privacy loss is put on a grid by
-//! "connect the dots" (`cells`), composed by FFT under an exponential tilt (`compose`)
+//! For each direction of a mechanism's dominating pair the privacy loss of one use (`loss`)
+//! is put on a grid by "connect the dots" (`cells`), composed by FFT under an exponential tilt (`compose`)
 //! and read off as a hockey-stick curve (`curve`). Tilt, grid and window come from the
 //! cumulants of the exact loss (`cumulants`). Every approximation errs upwards: the
 //! grid by construction, cut tails and round-off by being charged to delta.
@@ -14,15 +14,17 @@ mod cells;
 mod compose;
 mod cumulants;
 mod curve;
+mod loss;
 
-use cells::{Direction, Loss, MOST_CELLS};
+use cells::MOST_CELLS;
 use compose::{MOST_POINTS, compose};
 use cumulants::{Cumulants, Sum, log_peak};
 use curve::Curve;
+use loss::Loss;
 
 use super::RdpAccountant;
-use super::mixture::Mixture;
-use crate::{Composition, Delta, Epsilon, Mechanism};
+use super::pair::Pair;
+use crate::{Composition, Delta, Epsilon};
 
 /// Relative error of epsilon allowed to the grid.
 const GRID_ERROR: f64 = 4e-5;
@@ -70,12 +72,13 @@ const MOST_SIGMA: f64 = 1e60;
 ///
 /// # Guarantee
 /// A composition whose parameters were fixed before its first release is
-/// (epsilon, delta)-DP under add/remove adjacency, in both directions.
+/// (epsilon, delta)-DP under the adjacency of its events, in both directions.
 ///
 /// # Edge cases
 /// | composition | answer |
 /// | --- | --- |
 /// | nothing, or only sampling rate 0 | 0 |
+/// | vectors with discrete Gaussian noise; fixed-size batches under add/remove | +infinity |
 /// | delta 1 | 0 |
 /// | delta below 1e-250, otherwise | +infinity |
 /// | a noise multiplier below 0.01 or above 1e60 | +infinity |
@@ -90,12 +93,13 @@ pub fn epsilon(composition: &Composition, delta: Delta) -> f64 {
     if delta < LEAST_DELTA || !supported(&terms) {
         return f64::INFINITY;
     }
-    let remove = Plan::new(&terms, Direction::Remove, CUT * delta);
-    let add = Plan::new(&terms, Direction::Add, CUT * delta);
-    let (Some(remove), Some(add)) = (remove, add) else { return f64::INFINITY };
-    let epsilon = remove.epsilon(delta);
-    // Mostly the removal decides, and a glance at the reverse is enough.
-    if add.chernoff_epsilon(delta) <= epsilon { epsilon } else { epsilon.max(add.epsilon(delta)) }
+    let Some((forward, backward)) = Plan::both(&terms, CUT * delta) else {
+        return f64::INFINITY;
+    };
+    let epsilon = forward.epsilon(delta);
+    // Mostly one direction decides, and a glance at the other is enough.
+    let other = backward.filter(|b| b.chernoff_epsilon(delta) > epsilon);
+    other.map_or(epsilon, |b| epsilon.max(b.epsilon(delta)))
 }
 
 /// Delta at `epsilon`, in [0, 1].
@@ -113,8 +117,9 @@ pub fn delta(composition: &Composition, epsilon: Epsilon) -> f64 {
         return 1.0;
     }
     let cut = CUT * scale_of_delta(composition, epsilon);
-    let of = |direction| Plan::new(&terms, direction, cut).map_or(1.0, |p| p.delta(epsilon));
-    of(Direction::Remove).max(of(Direction::Add))
+    let Some((forward, backward)) = Plan::both(&terms, cut) else { return 1.0 };
+    let delta = forward.delta(epsilon);
+    backward.map_or(delta, |b| delta.max(b.delta(epsilon)))
 }
 
 /// An upper estimate of delta: it only says how much of the tails may be cut.
@@ -124,25 +129,29 @@ fn scale_of_delta(composition: &Composition, epsilon: f64) -> f64 {
     Epsilon::new(epsilon).map_or(1.0, |e| rdp.delta(e)).max(LEAST_DELTA)
 }
 
-/// `count` steps of one mechanism that releases something.
+/// `count` uses of one mechanism that depends on data.
 #[derive(Clone, Copy, Debug)]
 struct Term {
-    step: Mixture,
+    pair: Pair,
     count: u64,
 }
 
 fn terms(composition: &Composition) -> Vec<Term> {
-    let term = |e: &crate::Event| {
-        let Mechanism::PoissonGaussian { rate, noise_multiplier } = e.mechanism;
-        let step = Mixture { q: rate.value(), sigma: noise_multiplier.value() };
-        (step.q > 0.0 && e.count > 0).then_some(Term { step, count: e.count })
-    };
-    composition.events().iter().filter_map(term).collect()
+    let term = |e: crate::Event| Some(Term { pair: Pair::of(&e)?, count: e.count });
+    composition.unified().filter_map(term).collect()
 }
 
 fn supported(terms: &[Term]) -> bool {
     let steps = terms.iter().fold(0_u64, |sum, t| sum.saturating_add(t.count));
-    steps <= MOST_STEPS && terms.iter().all(|t| (LEAST_SIGMA..=MOST_SIGMA).contains(&t.step.sigma))
+    let in_range = |t: &Term| match t.pair {
+        Pair::AddRemove(step) | Pair::Mirrored(step) | Pair::FixedSize(step) => {
+            (LEAST_SIGMA..=MOST_SIGMA).contains(&step.sigma)
+        }
+        Pair::Laplace { shift } => (LEAST_SIGMA..=MOST_SIGMA).contains(&shift.recip()),
+        Pair::DiscreteGaussian { std, shift, scalar } => scalar && std / shift >= LEAST_SIGMA,
+        Pair::Unbounded => false,
+    };
+    steps <= MOST_STEPS && terms.iter().all(in_range)
 }
 
 /// One direction of a composition: exact losses, their cumulants, and the mass cut off.
@@ -154,12 +163,24 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(terms: &[Term], direction: Direction, cut: f64) -> Option<Self> {
+    /// Forwards and, where that has a law of its own, backwards.
+    fn both(terms: &[Term], cut: f64) -> Option<(Self, Option<Self>)> {
         let steps = terms.iter().map(|t| t.count as f64).sum::<f64>();
         // Two normal tails beyond r hold at most exp(-r^2/2), in each of the steps.
         let radius = (2.0 * (steps / cut).ln()).sqrt();
-        let loss = |t: &Term| (t.count, Loss::new(t.step, direction, radius));
-        let losses: Vec<_> = terms.iter().map(loss).collect();
+        let (mut forward, mut backward, mut differs) = (Vec::new(), Vec::new(), false);
+        for t in terms {
+            let (there, back) = Loss::both(t.pair, radius)?;
+            differs |= back.is_some();
+            backward.push((t.count, back.unwrap_or_else(|| there.clone())));
+            forward.push((t.count, there));
+        }
+        let forward = Self::new(forward, steps, cut)?;
+        let backward = if differs { Some(Self::new(backward, steps, cut)?) } else { None };
+        Some((forward, backward))
+    }
+
+    fn new(losses: Vec<(u64, Loss)>, steps: f64, cut: f64) -> Option<Self> {
         let sketch = Sum::new(losses.iter().map(|(n, loss)| (*n, loss.sketch())).collect());
         let sane = sketch.at(0.0).variance > 0.0;
         sane.then_some(Self { losses, sketch, steps, cut })

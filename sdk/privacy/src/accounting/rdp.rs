@@ -1,24 +1,14 @@
-//! Renyi accountant: exact RDP of the Poisson-subsampled Gaussian at every order.
+//! Renyi accountant: Renyi divergences at many orders, added up.
 //!
-//! Mironov, Talwar, Zhang (arXiv 1908.10530), section 3: the RDP of order a of one step
-//! is ln A(a) / (a-1) with A(a) = E_{z ~ N(0, sigma^2)} [(mixture/noise)^a], for both
-//! directions of add/remove. Published implementations use a binomial sum, which at
-//! fractional orders is an alternating series that loses all digits; here A - 1 is an
-//! integral of a nonnegative function instead, at integer and fractional orders alike.
+//! Composition adds, also where later events depend on earlier releases (Mironov, arXiv
+//! 1702.07476, proposition 1), so this is the accountant for adaptive choices.
 
-use super::mixture::{LogSum, Mixture};
-use crate::{Composition, Delta, Epsilon, Error, Event, Mechanism};
+mod fixed_size;
+mod poisson;
 
-/// Half-width, in standard deviations, around the outermost modes of the integrand:
-/// exp(-12^2/2) = 5e-32 of the peak is left out.
-const TAIL: f64 = 12.0;
-
-/// ln(q e^c) beyond which the Minkowski bound equals A to double precision.
-const MINKOWSKI_EXACT: f64 = 36.0;
-
-/// Most quadrature nodes of one order (below order 1.1 and sigma 0.02 only; everywhere
-/// else it takes a few hundred). Beyond, the Minkowski bound stands in.
-const MAX_NODES: f64 = 32_768.0;
+use super::mixture::{Against, Ratio};
+use super::pair::Pair;
+use crate::{Adjacency, Composition, Delta, Epsilon, Error, Event};
 
 /// Results are raised by this factor: quadrature and rounding err by less than 1e-13.
 const ROUND_UP: f64 = 1.0 + 1e-11;
@@ -52,10 +42,12 @@ pub fn default_orders() -> Vec<f64> {
 /// | noise multiplier 0 with rate and count > 0 | epsilon +infinity, delta 1 |
 /// | anything else at delta 0 | epsilon +infinity |
 /// | anything at delta 1 | epsilon 0 |
+/// | events of two adjacencies | epsilon +infinity, delta 1; [`Composition::unified`] helps |
 #[derive(Clone, Debug, PartialEq)]
 pub struct RdpAccountant {
     orders: Vec<f64>,
     rdp: Vec<f64>,
+    adjacency: Option<Adjacency>,
 }
 
 impl Default for RdpAccountant {
@@ -69,7 +61,7 @@ impl RdpAccountant {
     #[must_use]
     pub fn new() -> Self {
         let orders = default_orders();
-        Self { rdp: vec![0.0; orders.len()], orders }
+        Self { rdp: vec![0.0; orders.len()], orders, adjacency: None }
     }
 
     /// An accountant at orders of the caller's choice.
@@ -84,24 +76,22 @@ impl RdpAccountant {
         if let Some(&a) = orders.iter().find(|a| !(a.is_finite() && **a > LEAST_ORDER)) {
             return refuse("Renyi order", a, "a finite number > 1.01");
         }
-        Ok(Self { rdp: vec![0.0; orders.len()], orders })
+        Ok(Self { rdp: vec![0.0; orders.len()], orders, adjacency: None })
     }
 
     /// Adds an event.
     pub fn compose(&mut self, event: &Event) {
-        let Mechanism::PoissonGaussian { rate, noise_multiplier } = event.mechanism;
-        if event.count == 0 || rate.value() == 0.0 {
-            return;
-        }
-        let one_step = curve(rate.value(), noise_multiplier.value(), &self.orders);
-        for (total, step) in self.rdp.iter_mut().zip(one_step) {
-            *total += event.count as f64 * step;
+        let Some(pair) = Pair::of(event) else { return };
+        let known = *self.adjacency.get_or_insert(event.adjacency) == event.adjacency;
+        let one_use = curve(if known { pair } else { Pair::Unbounded }, &self.orders);
+        for (total, use_) in self.rdp.iter_mut().zip(one_use) {
+            *total += event.count as f64 * use_;
         }
     }
 
-    /// Adds every event of a composition.
+    /// Adds every event of a composition, under one adjacency.
     pub fn compose_all(&mut self, composition: &Composition) {
-        composition.events().iter().for_each(|e| self.compose(e));
+        composition.unified().for_each(|e| self.compose(&e));
     }
 
     /// The orders.
@@ -151,107 +141,51 @@ impl RdpAccountant {
     }
 }
 
-/// RDP of one step at every order, rounded upwards; q > 0.
-fn curve(q: f64, sigma: f64, orders: &[f64]) -> Vec<f64> {
-    let step = Mixture { q, sigma };
-    let round_up = |r: f64| (r * ROUND_UP).max(LEAST_RDP);
-    if sigma == 0.0 {
-        return vec![f64::INFINITY; orders.len()];
-    }
-    if q >= 1.0 {
-        return orders.iter().map(|a| round_up(0.5 * a / sigma / sigma)).collect();
-    }
-    let widest = orders.iter().filter(|&&a| needs_quadrature(step, a)).fold(0.0, |m, &a| a.max(m));
-    let nodes = if widest > 0.0 { nodes(step, widest) } else { Vec::new() };
-    let one = |&a: &f64| {
-        if !needs_quadrature(step, a) {
-            return minkowski(step, a);
-        }
-        let count = node_count(step, a) as usize;
-        log_one_plus_exp(log_excess(step, a, &nodes[..count.min(nodes.len())])) / (a - 1.0)
+/// Renyi divergence of one use at every order, rounded upwards.
+fn curve(pair: Pair, orders: &[f64]) -> Vec<f64> {
+    let each = |one: &dyn Fn(f64) -> f64| orders.iter().map(|&a| one(a)).collect();
+    let against = |mixture, against| poisson::curve(Ratio { mixture, against }, orders);
+    let exact: Vec<f64> = match pair {
+        Pair::AddRemove(step) if step.q >= 1.0 => each(&|a| gaussian(a, step.sigma)),
+        Pair::AddRemove(step) => against(step, Against::Noise),
+        Pair::Mirrored(step) => against(step, Against::Mirror),
+        Pair::FixedSize(step) => fixed_size::curve(step, orders),
+        Pair::Laplace { shift } => each(&|a| laplace(a, shift)),
+        Pair::DiscreteGaussian { std, shift, .. } => each(&|a| gaussian(a, std / shift)),
+        Pair::Unbounded => each(&|_| f64::INFINITY),
     };
-    orders.iter().map(|a| round_up(one(a))).collect()
+    exact.into_iter().map(|r| (r * ROUND_UP).max(LEAST_RDP)).collect()
 }
 
-/// Exponent c = (a-1)/(2 sigma^2): e^c is the L_a norm of the Gaussian ratio.
-fn gaussian_exponent(step: Mixture, a: f64) -> f64 {
-    0.5 * (a - 1.0) / step.sigma / step.sigma
+/// Noise sigma at distance 1, real or integer: a / (2 sigma^2).
+fn gaussian(a: f64, sigma: f64) -> f64 {
+    0.5 * a / sigma / sigma
 }
 
-fn needs_quadrature(step: Mixture, a: f64) -> bool {
-    gaussian_exponent(step, a) + step.q.ln() < MINKOWSKI_EXACT && node_count(step, a) <= MAX_NODES
-}
-
-/// Minkowski's inequality in L_a(noise): A^(1/a) <= 1 - q + q e^c. With A >= (q e^c)^a
-/// its relative error in ln A is below (1-q)/(q e^c).
-fn minkowski(step: Mixture, a: f64) -> f64 {
-    step.log_ratio(gaussian_exponent(step, a)) * a / (a - 1.0)
-}
-
-/// Nodes from -TAIL to TAIL beyond the upper mode, which lies below t = a/sigma.
-fn node_count(step: Mixture, a: f64) -> f64 {
-    ((a / step.sigma + 2.0 * TAIL) / step.quadrature_step()).ceil() + 1.0
-}
-
-/// One node of the trapezoidal rule: what does not depend on the order.
-struct Node {
-    log_weight: f64,
-    log_ratio: f64,
-    excess_ratio: f64,
-}
-
-fn nodes(step: Mixture, widest: f64) -> Vec<Node> {
-    let h = step.quadrature_step();
-    let log_scale = (h / std::f64::consts::TAU.sqrt()).ln();
-    let node = |k: u32| {
-        let t = f64::from(k).mul_add(h, -TAIL);
-        let log_ratio = step.log_ratio(step.exponent(t));
-        Node { log_weight: log_scale - 0.5 * t * t, log_ratio, excess_ratio: log_ratio.exp_m1() }
+/// Laplace noise of scale 1 at distance s (Mironov, arXiv 1702.07476, proposition 6):
+/// ln(a/(2a-1) e^((a-1) s) + (a-1)/(2a-1) e^(-a s)) / (a-1).
+///
+/// Small s: the moment is 1 + a/(2a-1) expm1((a-1) s) + (a-1)/(2a-1) expm1(-a s), both
+/// terms of order s and their sum of order s^2: digits are lost below s = 1e-5, where the
+/// divergence is at most a s^2 / 2 (an s-DP mechanism, Bun, Steinke, arXiv 1605.02065,
+/// proposition 3.3).
+fn laplace(a: f64, s: f64) -> f64 {
+    let concentrated = 0.5 * a * s * s;
+    if a * s < 1e-5 {
+        return concentrated.min(s);
+    }
+    let weight = a / (2.0 * a - 1.0);
+    let log_moment = if (a - 1.0) * s > 1.0 {
+        (a - 1.0) * s + (weight + (1.0 - weight) * (-(2.0 * a - 1.0) * s).exp()).ln()
+    } else {
+        (weight * ((a - 1.0) * s).exp_m1() + (1.0 - weight) * (-a * s).exp_m1()).ln_1p()
     };
-    (0..node_count(step, widest) as u32).map(node).collect()
-}
-
-/// ln(A - 1), where A - 1 = E[(1+u)^a - 1 - a u] and 1 + u is the likelihood ratio;
-/// E[u] = 0, and by Bernoulli's inequality the integrand is never negative.
-fn log_excess(step: Mixture, a: f64, nodes: &[Node]) -> f64 {
-    debug_assert!(step.q < 1.0);
-    let mut sum = LogSum::new();
-    nodes.iter().for_each(|n| sum.add(n.log_weight + log_bernoulli(a, n)));
-    sum.ln()
-}
-
-/// ln((1+u)^a - 1 - a u), to a relative accuracy of about 1e-14.
-fn log_bernoulli(a: f64, node: &Node) -> f64 {
-    let (l, u) = (node.log_ratio, node.excess_ratio);
-    if a * u.abs() < 0.25 {
-        return (0.5 * a * (a - 1.0)).ln() + 2.0 * u.abs().ln() + binomial_tail(a, u).ln();
-    }
-    let y = a * l;
-    if y > 1.0 {
-        // e^y (1 - (1 + a u) e^-y), without the overflow of e^y and of u.
-        return y + (-((1.0 - a) * (-y).exp() + a * (l - y).exp())).ln_1p();
-    }
-    (y.exp_m1() - a * u).ln()
-}
-
-/// sum over k >= 2 of binom(a, k) u^k, divided by its first term; |a u| < 1/4.
-fn binomial_tail(a: f64, u: f64) -> f64 {
-    let (mut term, mut sum, mut k) = (1.0, 1.0, 2.0);
-    while f64::abs(term) > 1e-17 {
-        term *= (a - k) / (k + 1.0) * u;
-        sum += term;
-        k += 1.0;
-    }
-    sum
-}
-
-/// ln(1 + e^x) without overflow.
-fn log_one_plus_exp(x: f64) -> f64 {
-    if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() }
+    (log_moment / (a - 1.0)).min(concentrated).min(s)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::mixture::LogSum;
     use super::*;
     use crate::{NoiseMultiplier, SamplingRate};
 
@@ -261,7 +195,7 @@ mod tests {
     fn rdp(q: f64, sigma: f64, order: f64) -> f64 {
         let (q, sigma) = (SamplingRate::new(q).unwrap(), NoiseMultiplier::new(sigma).unwrap());
         let mut accountant = RdpAccountant::with_orders(vec![order]).unwrap();
-        accountant.compose(&Event::poisson_gaussian(q, sigma, 1));
+        accountant.compose(&Event::poisson_gaussian(Adjacency::AddRemove, q, sigma, 1));
         accountant.rdp()[0]
     }
 
@@ -320,27 +254,51 @@ mod tests {
         for (q, sigma) in [(0.01, 0.05), (0.01, 0.3), (0.1, 1.0), (1e-6, 0.2), (0.5, 30.0)] {
             let mut all = RdpAccountant::new();
             let (q, sigma) = (SamplingRate::new(q).unwrap(), NoiseMultiplier::new(sigma).unwrap());
-            all.compose(&Event::poisson_gaussian(q, sigma, 1));
+            all.compose(&Event::poisson_gaussian(Adjacency::AddRemove, q, sigma, 1));
             assert!(all.rdp().windows(2).all(|w| w[0] <= w[1] * (1.0 + EXACT)), "{q} {sigma}");
         }
     }
 
     #[test]
-    fn nodes_stay_bounded_for_any_noise() {
-        for sigma in [1e-300, 1e-6, 1e-3, 0.01, 1e6, 1e300] {
-            for order in [1.02, 1.1, 1024.0, 1e9] {
-                let step = Mixture { q: 1e-9, sigma };
-                assert!(!needs_quadrature(step, order) || node_count(step, order) <= MAX_NODES);
-                assert!(rdp(1e-9, sigma, order) > 0.0, "{sigma} {order}");
+    fn the_laplace_mechanism_has_its_closed_form() {
+        // (order, distance, value) from the formula in 40 digits.
+        for (a, s, exact) in [
+            (2.0, 1.0, 0.61912362999859288),
+            (1.5, 0.01, 7.4749693736344516e-5),
+            (64.0, 0.5, 0.48912215868096953),
+            (1024.0, 3.0, 2.9993229141934879),
+        ] {
+            assert!((laplace(a, s) / exact - 1.0).abs() < 1e-9, "{a} {s}: {}", laplace(a, s));
+        }
+        // The whole range is continuous and below pure differential privacy.
+        for s in [1e-9, 1e-6, 1e-5, 1e-3, 1.0, 50.0] {
+            for a in default_orders() {
+                assert!(laplace(a, s) <= s && laplace(a, s) > 0.0, "{a} {s}");
             }
         }
+    }
+
+    #[test]
+    fn two_adjacencies_are_not_added() {
+        let (q, sigma) = (SamplingRate::new(0.1).unwrap(), NoiseMultiplier::new(1.0).unwrap());
+        let of = |adjacency| Event::poisson_gaussian(adjacency, q, sigma, 10);
+        let (remove, replace) = (of(Adjacency::AddRemove), of(Adjacency::ReplaceOne));
+        let mut accountant = RdpAccountant::new();
+        accountant.compose(&remove);
+        accountant.compose(&replace);
+        let delta = Delta::new(1e-5).unwrap();
+        assert_eq!(accountant.epsilon(delta), f64::INFINITY);
+        let both: Composition = [remove, replace].into_iter().collect();
+        let twice: Composition = [replace, replace].into_iter().collect();
+        let epsilon = |c: &Composition| super::super::rdp_epsilon(c, delta);
+        assert!((epsilon(&both) / epsilon(&twice) - 1.0).abs() < EXACT);
     }
 
     #[test]
     fn epsilon_and_delta_are_inverse() {
         let mut accountant = RdpAccountant::new();
         let (q, sigma) = (SamplingRate::new(0.01).unwrap(), NoiseMultiplier::new(1.0).unwrap());
-        accountant.compose(&Event::poisson_gaussian(q, sigma, 1000));
+        accountant.compose(&Event::poisson_gaussian(Adjacency::AddRemove, q, sigma, 1000));
         let delta = Delta::new(1e-5).unwrap();
         let epsilon = Epsilon::new(accountant.epsilon(delta)).unwrap();
         assert!((accountant.delta(epsilon) / delta.value() - 1.0).abs() < EXACT);

@@ -6,7 +6,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Event, NoiseMultiplier, SamplingRate};
+use crate::{Adjacency, Event, NoiseMultiplier, SamplingRate};
 
 /// The grid may cost this much (`pld` aims at a tenth of it); less than 0 is unsound.
 const PLD_LOOSENESS: f64 = 1e-3;
@@ -19,7 +19,7 @@ const REORDERED: f64 = 1e-9;
 
 fn event(q: f64, sigma: f64, steps: u64) -> Event {
     let (q, sigma) = (SamplingRate::new(q).unwrap(), NoiseMultiplier::new(sigma).unwrap());
-    Event::poisson_gaussian(q, sigma, steps)
+    Event::poisson_gaussian(Adjacency::AddRemove, q, sigma, steps)
 }
 
 fn plan(events: &[(f64, f64, u64)]) -> Composition {

@@ -14,7 +14,9 @@
 //! 3. Hence Q'(A) <= e^lambda Q(A) + s and Q(A) <= e^lambda Q'(A) + s for all events A,
 //!    with s = e^lambda K t + e^-g; post-processing, the release, keeps that.
 //! 4. If ideal releases are (eps, delta)-DP, then real ones are
-//!    (eps + 2 lambda, e^lambda (delta + e^eps s) + s)-DP.
+//!    (eps + 2 lambda, e^lambda (delta + e^eps s) + s)-DP; and if ideal ones are
+//!    (0, delta)-DP, real ones are (0, e^lambda delta + e^(2 lambda) - 1 + (1 + e^lambda) s)-DP,
+//!    by e^(2 lambda) Q'(A) <= Q'(A) + e^(2 lambda) - 1.
 //!
 //! The terms of step 2 are bounded whatever the deviations, so they may be chosen after
 //! seeing earlier releases: the charge is valid under adaptivity. For 10,000 steps of
@@ -43,14 +45,16 @@ pub(crate) struct Shortfall {
 }
 
 impl Shortfall {
-    /// The shortfall of everything in `composition`; `None` when nothing in it depends on
-    /// data, so that there is nothing to charge.
+    /// The shortfall of everything in `composition`; `None` when nothing in it is Gaussian
+    /// noise on data, so that there is nothing to charge.
     pub(crate) fn of(composition: &Composition) -> Option<Self> {
-        let depends_on_data = |e: &&Event| {
-            let Mechanism::PoissonGaussian { rate, .. } = e.mechanism;
-            rate.value() > 0.0 && e.count > 0
+        let sampled = |e: &&Event| match e.mechanism {
+            Mechanism::PoissonGaussian { rate, .. } => rate.value() > 0.0,
+            Mechanism::FixedSizeGaussian { sampling, .. } => sampling.share() > 0.0,
+            // Samplers of their own, which are exact.
+            _ => false,
         };
-        let events = composition.events().iter().filter(depends_on_data);
+        let events = composition.events().iter().filter(sampled);
         let steps: f64 = events.map(|e| e.count as f64).sum();
         if steps == 0.0 {
             return None;
@@ -76,6 +80,14 @@ impl Shortfall {
         if log_slack <= delta.ln() + SHARE.ln() { ideal + 2.0 * self.lambda } else { f64::INFINITY }
     }
 
+    /// The delta at which ideal noise has to have epsilon 0 for real noise to have it at
+    /// `delta`; 0 when there is none.
+    pub(crate) fn ideal_delta_of_zero(self, delta: f64) -> f64 {
+        let room = delta * (1.0 - SHARE) - (2.0 * self.lambda).exp_m1();
+        let slack_is_covered = self.lambda + 1.0 + LOG_SLACK <= delta.ln() + SHARE.ln();
+        if slack_is_covered { (room * (-self.lambda).exp()).max(0.0) } else { 0.0 }
+    }
+
     /// Delta at `epsilon`, where `ideal` is the delta of ideal noise by epsilon.
     pub(crate) fn delta(self, epsilon: f64, ideal: impl Fn(f64) -> f64) -> f64 {
         let less = epsilon - 2.0 * self.lambda;
@@ -93,11 +105,15 @@ impl Shortfall {
 mod tests {
     use super::*;
     use crate::noise::REACH;
-    use crate::{NoiseMultiplier, SamplingRate};
+    use crate::{Adjacency, NoiseMultiplier, SamplingRate};
 
     fn shortfall(rate: f64, count: u64) -> Option<Shortfall> {
         let (rate, sigma) = (SamplingRate::new(rate).unwrap(), NoiseMultiplier::new(1.0).unwrap());
-        Shortfall::of(&[Event::poisson_gaussian(rate, sigma, count)].into_iter().collect())
+        Shortfall::of(
+            &[Event::poisson_gaussian(Adjacency::AddRemove, rate, sigma, count)]
+                .into_iter()
+                .collect(),
+        )
     }
 
     #[test]
@@ -130,6 +146,15 @@ mod tests {
         let delta = s.delta(epsilon, |e| (-e).exp());
         assert!(delta <= 1e-5 && delta > 1e-5 * (1.0 - 2e-6), "{delta}");
         assert!(s.delta(0.0, |_| 0.0) > 0.0 && s.delta(0.0, |_| 0.0) < 1e-5);
+    }
+
+    #[test]
+    fn an_epsilon_of_zero_costs_its_share_of_delta() {
+        let s = shortfall(0.1, 1).unwrap();
+        let ideal = s.ideal_delta_of_zero(1e-5);
+        assert!(ideal < 1e-5 - 2.0 * s.lambda && ideal > 0.99e-5, "{ideal}");
+        assert_eq!(s.ideal_delta_of_zero(1e-9), 0.0);
+        assert_eq!(s.ideal_delta_of_zero(1e-290), 0.0);
     }
 
     #[test]
