@@ -6,7 +6,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Adjacency, Event, NoiseMultiplier, SamplingRate};
+use crate::{Adjacency, Event, Mechanism, NoiseMultiplier, SamplingRate};
 
 /// The grid may cost this much (`pld` aims at a tenth of it); less than 0 is unsound.
 const PLD_LOOSENESS: f64 = 1e-3;
@@ -160,6 +160,133 @@ fn an_epsilon_beyond_the_reach_of_the_noise_is_not_vouched_for() {
     let hardly_private = plan(&[(1.0, 0.02, 1)]);
     assert!(ideal_rdp(&hardly_private, at(1e-5)).is_finite());
     assert_eq!(epsilon(&hardly_private, at(1e-5)).epsilon, f64::INFINITY);
+}
+
+fn uses(adjacency: Adjacency, mechanism: Mechanism, count: u64) -> Composition {
+    [Event { adjacency, mechanism, count }].into_iter().collect()
+}
+
+fn multiplier(x: f64) -> NoiseMultiplier {
+    NoiseMultiplier::new(x).unwrap()
+}
+
+/// Discrete Gaussian noise of parameter `std` on `coordinates` integers of norm `norm`.
+fn discrete(std: f64, norm: u32, coordinates: u64, count: u64) -> Composition {
+    let mechanism = Mechanism::DiscreteGaussian {
+        noise_multiplier: multiplier(std / f64::from(norm)),
+        norm_steps: norm.try_into().unwrap(),
+        coordinates: coordinates.try_into().unwrap(),
+    };
+    uses(Adjacency::AddRemove, mechanism, count)
+}
+
+fn laplace(shift: f64, count: u64) -> Composition {
+    let mechanism = Mechanism::Laplace { noise_multiplier: multiplier(1.0 / shift) };
+    uses(Adjacency::AddRemove, mechanism, count)
+}
+
+fn fixed_size(batch: u64, population: u64, sigma: f64, count: u64) -> Composition {
+    let sampling = crate::FixedSize::new(batch, population).unwrap();
+    let noise_multiplier = multiplier(2.0 * sigma);
+    let mechanism = Mechanism::FixedSizeGaussian { sampling, noise_multiplier };
+    uses(Adjacency::ReplaceOne, mechanism, count)
+}
+
+#[test]
+fn other_mechanisms_are_bounded_closely() {
+    // Laplace and discrete Gaussian: dp-accounting 0.6.0 at intervals of 1e-5. Fixed size: the
+    // pair by brute force on four million points, its last line also plain Gaussian.
+    for (all, delta, tight) in [
+        (laplace(1.0, 10), 1e-5, 9.98996231119598),
+        (laplace(0.1, 100), 1e-6, 4.692667438643727),
+        (laplace(3.0, 2), 1e-4, 5.99959999999734),
+        (discrete(0.5, 1, 1, 3), 1e-5, 17.999249731309625),
+        (discrete(3.0, 2, 1, 20), 1e-6, 18.0136376310756),
+        (discrete(40.0, 10, 1, 50), 1e-5, 8.595927092761343),
+        (fixed_size(100, 1000, 1.0, 50), 1e-5, 5.538341432253206),
+        (fixed_size(10, 1000, 0.7, 300), 1e-6, 4.022062353637928),
+        (fixed_size(50, 100, 3.0, 20), 1e-5, 3.4528157719785124),
+        (fixed_size(7, 7, 2.0, 4), 1e-5, 4.37717809568),
+    ] {
+        let ratio = pld::epsilon(&all, at(delta)) / tight;
+        // The references' own grids cost up to 1e-4 of epsilon.
+        assert!((1.0 - 1e-4..=1.0 + PLD_LOOSENESS).contains(&ratio), "{all:?}: {ratio}");
+        let by_rdp = ideal_rdp(&all, at(delta));
+        assert!(by_rdp >= tight * (1.0 - 1e-4) && by_rdp < 4.0 * tight, "{all:?}: {by_rdp}");
+    }
+}
+
+#[test]
+fn one_laplace_or_discrete_draw_has_its_closed_form() {
+    for (shift, epsilon) in [(1.0, 0.3), (0.01, 0.0), (4.0, 3.9)] {
+        // 1 - e^((epsilon - shift) / 2).
+        let exact = -f64::exp_m1((epsilon - shift) / 2.0);
+        let found = pld::delta(&laplace(shift, 1), Epsilon::new(epsilon).unwrap());
+        assert!((found / exact - 1.0).abs() < 1e-3 && found >= exact, "{shift}: {found} {exact}");
+    }
+    let (std, epsilon): (f64, f64) = (2.0, 0.4);
+    let mass = |k: i32| (-0.5 * (f64::from(k) / std).powi(2)).exp();
+    let total: f64 = (-60..=60).map(mass).sum();
+    let term = |k: i32| (mass(k - 1) - epsilon.exp() * mass(k)).max(0.0) / total;
+    let exact: f64 = (-60..=60).map(term).sum();
+    let found = pld::delta(&discrete(std, 1, 1, 1), Epsilon::new(epsilon).unwrap());
+    assert!((found / exact - 1.0).abs() < 1e-3 && found >= exact, "{found} {exact}");
+}
+
+#[test]
+fn what_has_no_bound_by_losses_is_left_to_renyi_divergences() {
+    let vector = discrete(3.0, 2, 5, 20);
+    let bound = epsilon(&vector, at(1e-6));
+    assert_eq!(
+        (bound.accountant, pld_epsilon(&vector, at(1e-6))),
+        (Accountant::Rdp, f64::INFINITY)
+    );
+    assert!(bound.epsilon.is_finite());
+    // Of another population the batch would be another.
+    let Event { mechanism, count, .. } = fixed_size(10, 100, 1.0, 1).events()[0];
+    let removed = uses(Adjacency::AddRemove, mechanism, count);
+    assert_eq!(epsilon(&removed, at(1e-5)).epsilon, f64::INFINITY);
+}
+
+#[test]
+fn kinds_compose_with_each_other() {
+    let mut all = laplace(0.5, 3);
+    all.extend(&plan(&[(0.1, 1.0, 50)]));
+    all.extend(&discrete(4.0, 2, 1, 5));
+    let parts = [laplace(0.5, 3), plan(&[(0.1, 1.0, 50)]), discrete(4.0, 2, 1, 5)];
+    let largest = parts.iter().map(|p| pld_epsilon(p, at(1e-5))).fold(0.0, f64::max);
+    let sum: f64 = parts.iter().map(|p| pld_epsilon(p, at(1e-5 / 3.0))).sum();
+    let found = pld_epsilon(&all, at(1e-5));
+    assert!(largest < found && found < sum, "{largest} {found} {sum}");
+}
+
+#[test]
+fn a_replacement_costs_at_least_a_removal_and_at_most_two() {
+    for (q, sigma, steps) in [(0.01, 1.0, 300), (0.3, 2.0, 20), (1.0, 3.0, 5)] {
+        let removal = event(q, sigma, steps);
+        let replacement = Event { adjacency: Adjacency::ReplaceOne, ..removal };
+        let of = |e| [e].into_iter().collect::<Composition>();
+        let (one, two) = (of(removal), of(replacement));
+        for account in [rdp_epsilon, pld_epsilon] {
+            let (one, two) = (account(&one, at(1e-5)), account(&two, at(1e-5)));
+            assert!(one <= two, "{q} {sigma} {steps}: {one} {two}");
+        }
+        // A removal and an addition: (2 e, (1 + e^e) d).
+        let one = pld_epsilon(&one, at(1e-8));
+        let delta = (1.0 + one.exp()) * 1e-8;
+        assert!(pld_epsilon(&two, at(delta)) <= 2.0 * one, "{q} {sigma} {steps}");
+    }
+}
+
+#[test]
+fn a_query_changes_nothing_and_a_saved_composition_answers_with_the_same_bits() {
+    let all = plan(&[(0.3, 2.0, 3), (0.01, 0.6, 300), (1.0 / 3.0, 7.7, 12)]);
+    let (before, first) = (all.clone(), epsilon(&all, at(1e-5)));
+    let loaded: Composition = serde_json::from_str(&serde_json::to_string(&all).unwrap()).unwrap();
+    let second = epsilon(&loaded, at(1e-5));
+    assert_eq!(all, before);
+    assert_eq!(first.epsilon.to_bits(), second.epsilon.to_bits());
+    assert_eq!(epsilon(&all, at(1e-5)).epsilon.to_bits(), first.epsilon.to_bits());
 }
 
 #[test]

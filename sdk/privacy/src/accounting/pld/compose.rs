@@ -49,12 +49,14 @@ pub(super) fn compose(
     let inflation = 1.0 + MASS_ERROR * (steps + 1e4);
     masses.iter_mut().for_each(|m| *m = (m.max(0.0) + round_off) * inflation);
     let log_moment: f64 = tilted.iter().map(|(n, _, c)| *n as f64 * c.log_moment).sum();
+    let origin: f64 = tilted.iter().map(|(n, _, c)| *n as f64 * c.mean).sum();
     let outside = outside(pmfs, tilt, log_moment, window);
     (outside <= 1.0 && round_off.is_finite()).then_some(Curve {
         masses,
         first,
         h,
         tilt,
+        origin,
         log_moment,
         outside,
         cut,

@@ -2,6 +2,10 @@
 
 use super::cumulants::log_peak;
 
+/// More than what sums of 2^21 masses lose where their exponentials underflow, in units of
+/// the mass at the origin: a value below it is not known.
+const UNDERFLOW: f64 = 1e-290;
+
 /// Tilted masses of a composed loss, from which delta and epsilon are read.
 ///
 /// The mass at the loss y is e^(K - a y) times the tilted mass, with a the tilt and K
@@ -13,6 +17,8 @@ pub(super) struct Curve {
     pub(super) first: i64,
     pub(super) h: f64,
     pub(super) tilt: f64,
+    /// Loss from which exponentials are counted: the mean of the tilted loss.
+    pub(super) origin: f64,
     /// K.
     pub(super) log_moment: f64,
     /// Tilted mass at losses not in `masses`.
@@ -42,7 +48,8 @@ impl Curve {
         let target = ((delta - self.cut).max(0.0).ln() - self.log_unit()).exp();
         let mut above: Option<Walk> = None;
         for at in self.walk() {
-            if at.delta + at.charge > target {
+            // Also where one of them is not known.
+            if (at.delta + at.charge).partial_cmp(&target).is_none_or(|o| o.is_gt()) {
                 let solve = |w: Walk| w.solve(target - at.charge).max(0.0);
                 return above.map_or(f64::INFINITY, solve);
             }
@@ -67,38 +74,32 @@ impl Curve {
         let Some(w) = above else { return 1.0 };
         let log_charge = self.log_charge(epsilon);
         // Above the largest loss nothing is left but the charge.
-        let hockey_stick = (w.delta - w.decayed * (epsilon - w.y).exp_m1()).max(0.0);
-        ((hockey_stick + log_charge.exp()) * self.log_unit().exp() + self.cut).clamp(0.0, 1.0)
-    }
-
-    /// A loss in the middle of the window: the scale of all exponentials.
-    fn origin(&self) -> f64 {
-        (self.first as f64 + 0.5 * self.masses.len() as f64) * self.h
+        let hockey_stick = w.delta - w.decayed * (epsilon - w.y).exp_m1();
+        let hockey_stick = if hockey_stick < 0.0 { 0.0 } else { hockey_stick };
+        let delta = (hockey_stick + log_charge.exp()) * self.log_unit().exp() + self.cut;
+        if delta.is_nan() { 1.0 } else { delta.clamp(0.0, 1.0) }
     }
 
     fn log_unit(&self) -> f64 {
-        self.tilt.mul_add(-self.origin(), self.log_moment)
+        self.tilt.mul_add(-self.origin, self.log_moment)
     }
 
     /// A tilted mass p at an unknown loss adds at most p max_y e^(-a y) (1 - e^(e-y)) to
     /// delta at e, up to the unit.
     fn log_charge(&self, epsilon: f64) -> f64 {
         let a = self.tilt;
-        self.outside.ln() + log_peak(a) - a * (epsilon - self.origin())
+        self.outside.ln() + log_peak(a) - a * (epsilon - self.origin)
     }
 
     /// Walks the grid downwards. With S = `decayed` and D = `delta`, every step only adds:
     /// D(y-h) = D(y) + (1 - e^-h) S(y) and S(y-h) = m(y-h) + e^-h S(y).
     fn walk(&self) -> impl Iterator<Item = Walk> {
         let (decay, gain) = ((-self.h).exp(), -(-self.h).exp_m1());
-        let (mut delta, mut decayed) = (0.0, 0.0);
-        let top = (self.first + self.masses.len() as i64) as f64 * self.h;
-        let mut untilt = (-self.tilt * (top - self.origin())).exp();
-        let growth = (self.tilt * self.h).exp();
+        let (mut delta, mut decayed) = (UNDERFLOW, 0.0);
         let charge_per_untilt = (self.outside.ln() + log_peak(self.tilt)).exp();
         self.masses.iter().enumerate().rev().map(move |(k, mass)| {
             let y = (self.first + k as i64) as f64 * self.h;
-            untilt *= growth;
+            let untilt = (-self.tilt * (y - self.origin)).exp();
             delta += gain * decayed;
             decayed = decay * decayed + mass * untilt;
             Walk { y, delta, decayed, charge: charge_per_untilt * untilt }
@@ -123,20 +124,24 @@ mod tests {
     const EXACT: f64 = 1e-12;
 
     /// Losses 1, 2 and 3 with masses 0.5, 0.25 and 0.125, the rest at infinity, seen
-    /// through a tilt.
-    fn curve(tilt: f64) -> Curve {
+    /// through a tilt from an origin.
+    fn curve_from(origin: f64, tilt: f64) -> Curve {
         let masses = [(1.0, 0.5), (2.0, 0.25), (3.0, 0.125)];
-        let tilted = masses.map(|(y, m): (f64, f64)| m * (tilt * y).exp());
-        let cut = 0.125;
+        let tilted = masses.map(|(y, m): (f64, f64)| m * (tilt * (y - origin)).exp());
         Curve {
             masses: tilted.to_vec(),
             first: 1,
             h: 1.0,
             tilt,
-            log_moment: 0.0,
+            origin,
+            log_moment: tilt * origin,
             outside: 0.0,
-            cut,
+            cut: 0.125,
         }
+    }
+
+    fn curve(tilt: f64) -> Curve {
+        curve_from(2.0, tilt)
     }
 
     fn naive(epsilon: f64) -> f64 {
@@ -160,6 +165,18 @@ mod tests {
             let back = curve(2.0).epsilon(naive(epsilon));
             assert!((back - epsilon).abs() < 1e3 * EXACT, "{epsilon}: {back}");
         }
+    }
+
+    #[test]
+    fn what_underflows_is_not_taken_for_nothing() {
+        // Under this tilt only the largest loss is left of the masses.
+        let far = curve_from(3.0, 1e3);
+        assert!((far.delta(2.9) - naive(2.9)).abs() < EXACT);
+        assert_eq!(far.delta(0.5), 1.0);
+        assert!(far.epsilon(0.3) > 1.9, "{}", far.epsilon(0.3));
+        // Exponentials counted from so far off that all of them underflow.
+        let lost = Curve { origin: -2.0, log_moment: 3e3, ..curve_from(3.0, 1e3) };
+        assert_eq!((lost.delta(2.9), lost.epsilon(0.13)), (1.0, f64::INFINITY));
     }
 
     #[test]
