@@ -1,6 +1,5 @@
 //! `bench-step`: examples a second of one training step, private and not.
 
-use std::cell::RefCell;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -12,8 +11,8 @@ use adafed::algorithm::{
 use adafed::data::Examples;
 use adafed::nn::{Model, ModelSpec};
 use adafed::privacy::{
-    Adjacency, ClipNorm, Delta, Epsilon, Ledger, LedgerStore, NoiseMultiplier, NoiseSeed, Permit,
-    Policy, PrivacyPhase, PrivacyPlan, ResolutionBits, SamplingRate, TrustModel,
+    Adjacency, ClipNorm, Delta, EphemeralStore, Epsilon, Ledger, NoiseMultiplier, NoiseSeed,
+    Permit, Policy, PrivacyPhase, PrivacyPlan, ResolutionBits, SamplingRate, TrustModel,
 };
 use adafed::profile;
 use adafed::train::{LocalRound, PlainGradient, Setting};
@@ -336,34 +335,12 @@ fn algorithm() -> Result<AlgorithmPlan, Failure> {
     })
 }
 
-/// A ledger in memory: the benchmark measures computing, not the disk.
-#[derive(Default)]
-struct Memory(RefCell<String>);
-
-impl LedgerStore for Memory {
-    fn append(&mut self, line: &str) -> Result<(), String> {
-        self.0.borrow_mut().push_str(line);
-        Ok(())
-    }
-
-    fn read(&mut self) -> Result<String, String> {
-        Ok(self.0.borrow().clone())
-    }
-
-    fn truncate(&mut self, bytes: u64) -> Result<(), String> {
-        self.0.borrow_mut().truncate(bytes as usize);
-        Ok(())
-    }
-}
-
 fn permit(plan: &PrivacyPlan) -> Result<Permit, Failure> {
-    let policy = Policy {
-        epsilon_cap: Epsilon::new(100.0)?,
-        delta: Delta::new(1e-5)?,
-        least_noise_multiplier: NoiseMultiplier::new(0.0)?,
-        tasks: None,
-    };
-    let mut ledger = Ledger::open(Memory::default(), policy)?;
+    let least_noise_multiplier = NoiseMultiplier::new(0.0)?;
+    let any = Policy::new(Epsilon::new(100.0)?, Delta::new(1e-5)?)?;
+    // In memory: the benchmark measures computing, not the disk.
+    let mut ledger =
+        Ledger::open(EphemeralStore::default(), Policy { least_noise_multiplier, ..any })?;
     ledger.accept("bench", "digest", plan)?;
     Ok(ledger.charge("bench", 0)?)
 }

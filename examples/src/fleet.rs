@@ -54,12 +54,7 @@ pub fn build(
 /// Never in practice: half a valid multiplier is one.
 pub fn policy(epsilon: adafed::privacy::Epsilon, plan: &PrivacyPlan) -> Result<Policy, Error> {
     let least = NoiseMultiplier::new(plan.least_noise_multiplier().value() / 2.0)?;
-    Ok(Policy {
-        epsilon_cap: epsilon,
-        delta: plan.delta,
-        least_noise_multiplier: least,
-        tasks: None,
-    })
+    Ok(Policy { least_noise_multiplier: least, ..Policy::new(epsilon, plan.delta)? })
 }
 
 /// Devices being driven by threads; each tick takes one device out and puts it back.

@@ -98,12 +98,7 @@ pub fn parameters() -> Result<Vec<f32>, Failure> {
 /// # Errors
 /// Never: the constants are valid.
 pub fn policy(epsilon_cap: f64) -> Result<Policy, Failure> {
-    Ok(Policy {
-        epsilon_cap: Epsilon::new(epsilon_cap)?,
-        delta: Delta::new(1e-5)?,
-        least_noise_multiplier: NoiseMultiplier::new(0.5)?,
-        tasks: None,
-    })
+    Ok(Policy::new(Epsilon::new(epsilon_cap)?, Delta::new(1e-5)?)?)
 }
 
 /// A device with a folder of its own.

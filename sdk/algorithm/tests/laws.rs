@@ -9,27 +9,13 @@ use adafed_algorithm::{
 };
 use adafed_privacy::accounting::calibration::{CalibrateBy, PhaseShape, Target, noise_multiplier};
 use adafed_privacy::{
-    Adjacency, ClipNorm, ClippedSum, Delta, Epsilon, Ledger, LedgerStore, Noise, NoiseMultiplier,
-    NoiseSeed, PerExample, Permit, Policy, PrivacyPhase, PrivacyPlan, Released, ResolutionBits,
-    SamplingRate, TrustModel,
+    Adjacency, ClipNorm, ClippedSum, Delta, EphemeralStore, Epsilon, Ledger, Noise,
+    NoiseMultiplier, NoiseSeed, PerExample, Permit, Policy, PrivacyPhase, PrivacyPlan, Released,
+    ResolutionBits, SamplingRate, TrustModel,
 };
 
 const D: usize = 100;
 const ROUNDS: u64 = 8;
-
-struct Nothing;
-
-impl LedgerStore for Nothing {
-    fn append(&mut self, _: &str) -> Result<(), String> {
-        Ok(())
-    }
-    fn read(&mut self) -> Result<String, String> {
-        Ok(String::new())
-    }
-    fn truncate(&mut self, _: u64) -> Result<(), String> {
-        Ok(())
-    }
-}
 
 fn privacy() -> PrivacyPlan {
     let noise_multiplier = NoiseMultiplier::new(1.3).unwrap();
@@ -63,13 +49,8 @@ fn layout() -> Layout {
 }
 
 fn permit(plan: &PrivacyPlan) -> Permit {
-    let policy = Policy {
-        epsilon_cap: Epsilon::new(100.0).unwrap(),
-        delta: Delta::new(1e-5).unwrap(),
-        least_noise_multiplier: NoiseMultiplier::new(0.1).unwrap(),
-        tasks: None,
-    };
-    let mut ledger = Ledger::open(Nothing, policy).unwrap();
+    let policy = Policy::new(Epsilon::new(100.0).unwrap(), Delta::new(1e-5).unwrap()).unwrap();
+    let mut ledger = Ledger::open(EphemeralStore::default(), policy).unwrap();
     ledger.accept("t", "d", plan).unwrap();
     ledger.charge("t", 0).unwrap()
 }

@@ -60,6 +60,28 @@ pub enum Error {
         /// What can be done about it.
         advice: &'static str,
     },
+    /// Budget: a task's plan does not fit into what is left of the device's cap.
+    #[error(
+        "task {task} asks for epsilon {asked:.4} and the device has given {spent:.4} of its cap \
+         {cap}; together {total:.4}. {}",
+        what_fits(noise_multiplier, *rounds)
+    )]
+    Budget {
+        /// Task that was refused.
+        task: String,
+        /// Epsilon of its plan alone.
+        asked: f64,
+        /// Epsilon of all tasks accepted before.
+        spent: f64,
+        /// Epsilon of both together.
+        total: f64,
+        /// The device's cap.
+        cap: f64,
+        /// Least noise multiplier with which the plan would fit; `None` when none does.
+        noise_multiplier: Option<f64>,
+        /// Most rounds of the plan that would fit.
+        rounds: u64,
+    },
     /// Budget: the round was charged and its release already recorded.
     #[error("task {task} round {round} was already released; only the recorded bytes may be sent")]
     AlreadyReleased {
@@ -110,6 +132,7 @@ impl Error {
             Self::Unreachable { .. } => "privacy/unreachable",
             Self::Length { .. } => "privacy/length",
             Self::Policy { .. } => "privacy/policy",
+            Self::Budget { .. } => "privacy/budget",
             Self::AlreadyReleased { .. } => "privacy/already-released",
             Self::NotCharged { .. } => "privacy/not-charged",
             Self::PlanChanged { .. } => "privacy/plan-changed",
@@ -122,5 +145,17 @@ impl Error {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Randomness)
+    }
+}
+
+fn what_fits(noise_multiplier: &Option<f64>, rounds: u64) -> String {
+    match noise_multiplier {
+        Some(sigma) => format!(
+            "It would fit with a noise multiplier of at least {sigma:.3}, or with at most \
+             {rounds} rounds; the cap belongs to the device's owner"
+        ),
+        None => "No plan of this shape fits into what is left; only the device's owner can \
+                 raise the cap"
+            .to_owned(),
     }
 }

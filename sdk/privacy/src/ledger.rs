@@ -1,45 +1,36 @@
 //! The device's privacy ledger: append-only, chained by hashes, charged before a release.
 //!
 //! The ledger is the device's own memory of what it gave away. Its records outlive
-//! models, tasks and crashes; its store is injected, so that this crate does no I/O.
+//! models, tasks, data and crashes; its store is injected, so that this crate does no I/O.
+//! In memory it holds some 200 bytes a round.
+
+mod chain;
+mod store;
 
 use std::collections::BTreeMap;
 
-use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::{self, EpsilonBound};
 use crate::plan::PrivacyPlan;
-use crate::policy::Policy;
+use crate::policy::{Policy, lifetime_epsilon};
 use crate::{Composition, Delta, Error, Event};
+use chain::Chain;
+pub use store::{Counter, EphemeralStore, LedgerStore};
 
-/// Where records are kept.
-pub trait LedgerStore {
-    /// Appends one record and returns only when it would survive a power cut.
-    ///
-    /// # Errors
-    /// The reason in words; the record then counts as not written, and nothing leaves.
-    fn append(&mut self, line: &str) -> Result<(), String>;
-
-    /// All records, one a line, each ended by a newline.
-    ///
-    /// # Errors
-    /// The reason in words. A store that does not exist yet is empty, not an error.
-    fn read(&mut self) -> Result<String, String>;
-
-    /// Cuts the store to its first `bytes` bytes: drops a record that a crash cut short
-    /// and that therefore was never acknowledged.
-    ///
-    /// # Errors
-    /// The reason in words.
-    fn truncate(&mut self, bytes: u64) -> Result<(), String>;
-}
+/// Version of the records' format.
+const FORMAT: u32 = 1;
 
 /// One thing the ledger remembers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Record {
+    /// The first record.
+    Opened {
+        /// Version of the format of those that follow.
+        format: u32,
+    },
     /// The device agreed to a task's privacy plan, within its policy.
     Accepted {
         /// Task.
@@ -67,14 +58,6 @@ pub enum Record {
         /// Digest of the bytes, hexadecimal.
         content: String,
     },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    previous: String,
-    hash: String,
-    record: Record,
 }
 
 /// Proof that a round was charged: what a noise mechanism needs before it may release.
@@ -110,48 +93,42 @@ struct TaskAccount {
     released: BTreeMap<u64, String>,
 }
 
-/// The ledger of one device.
+/// The ledger of one device. One owner at a time: its store keeps others out.
 #[derive(Debug)]
 pub struct Ledger<S> {
-    store: S,
+    chain: Chain<S>,
     policy: Policy,
-    last_hash: String,
     tasks: BTreeMap<String, TaskAccount>,
 }
 
 impl<S: LedgerStore> Ledger<S> {
-    /// Reads a store back, checking every hash.
+    /// Reads a store back, checking every hash and the counter beside it.
+    ///
+    /// What a crash can leave is mended: a last line cut short that was never acknowledged,
+    /// a counter one behind.
     ///
     /// # Errors
-    /// [`Error::Ledger`] when the store cannot be read or a record in it was changed.
-    /// A last line cut short by a crash is dropped: it was never acknowledged.
-    pub fn open(mut store: S, policy: Policy) -> Result<Self, Error> {
-        let text = store.read().map_err(ledger_error)?;
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        if whole < text.len() {
-            store.truncate(whole as u64).map_err(ledger_error)?;
-        }
-        let mut ledger = Self { store, policy, last_hash: String::new(), tasks: BTreeMap::new() };
-        for (index, line) in text[..whole].lines().enumerate() {
-            ledger.replay(line).map_err(|reason| {
+    /// [`Error::Ledger`] when the store cannot be read, a record in it was changed, records
+    /// that were acknowledged are gone (the file was cut, or an older copy put back), or
+    /// the format is that of a newer version.
+    pub fn open(store: S, policy: Policy) -> Result<Self, Error> {
+        let (chain, records) = Chain::open(store).map_err(ledger_error)?;
+        let mut ledger = Self { chain, policy, tasks: BTreeMap::new() };
+        for (index, record) in records.into_iter().enumerate() {
+            ledger.apply(record).map_err(|reason| {
                 ledger_error(format!("record {} is damaged: {reason}", index + 1))
             })?;
         }
-        Ok(ledger)
-    }
-
-    fn replay(&mut self, text: &str) -> Result<(), String> {
-        let line: Line = serde_json::from_str(text).map_err(|e| e.to_string())?;
-        if line.previous != self.last_hash || line.hash != chain(&line.previous, &line.record)? {
-            return Err("its hash does not follow from the records before it".into());
+        if ledger.chain.is_empty() {
+            ledger.write(Record::Opened { format: FORMAT })?;
         }
-        self.last_hash = line.hash;
-        self.apply(line.record)
+        Ok(ledger)
     }
 
     fn apply(&mut self, record: Record) -> Result<(), String> {
         let unknown = |task: &str| format!("task {task} was never accepted");
         match record {
+            Record::Opened { .. } => {}
             Record::Accepted { task, digest, plan } => {
                 let (charged, released) = (BTreeMap::new(), BTreeMap::new());
                 self.tasks.insert(task, TaskAccount { digest, plan, charged, released });
@@ -169,24 +146,21 @@ impl<S: LedgerStore> Ledger<S> {
     }
 
     fn write(&mut self, record: Record) -> Result<(), Error> {
-        let hash = chain(&self.last_hash, &record).map_err(ledger_error)?;
-        let line = Line { previous: self.last_hash.clone(), hash: hash.clone(), record };
-        let text = serde_json::to_string(&line).map_err(|e| ledger_error(e.to_string()))?;
-        self.store.append(&(text + "\n")).map_err(ledger_error)?;
-        self.last_hash = hash;
-        self.apply(line.record).map_err(ledger_error)
+        self.chain.append(&record).map_err(ledger_error)?;
+        self.apply(record).map_err(ledger_error)?;
+        self.chain.settle().map_err(ledger_error)
     }
 
     /// Agrees to a task's plan, once; later calls only compare digests.
     ///
     /// # Errors
-    /// [`Error::Policy`] when the plan as a whole goes beyond the device's policy,
-    /// [`Error::PlanChanged`] when the task came with another plan before,
+    /// [`Error::Policy`] or [`Error::Budget`] when the plan as a whole goes beyond the
+    /// device's policy, [`Error::PlanChanged`] when the task came with another plan before,
     /// [`Error::Parameter`] when the plan contradicts itself.
     pub fn accept(&mut self, task: &str, digest: &str, plan: &PrivacyPlan) -> Result<(), Error> {
         if let Some(account) = self.tasks.get(task) {
             if account.digest == digest {
-                return Ok(());
+                return self.chain.settle().map_err(ledger_error);
             }
             let (known, offered) = (account.digest.clone(), digest.to_owned());
             return Err(Error::PlanChanged { task: task.to_owned(), known, offered });
@@ -197,7 +171,8 @@ impl<S: LedgerStore> Ledger<S> {
     }
 
     /// Everything that accepted plans allow in total, released yet or not.
-    fn committed(&self) -> Composition {
+    #[must_use]
+    pub fn committed(&self) -> Composition {
         let mut all = Composition::new();
         self.tasks.values().for_each(|account| all.extend(&account.plan.composition()));
         all
@@ -220,7 +195,9 @@ impl<S: LedgerStore> Ledger<S> {
             return Err(Error::AlreadyReleased { task: task.to_owned(), round });
         }
         let event = account.plan.round_event(round).ok_or_else(not_charged)?;
-        if !account.charged.contains_key(&round) {
+        if account.charged.contains_key(&round) {
+            self.chain.settle().map_err(ledger_error)?;
+        } else {
             self.write(Record::Charged { task: task.into(), round, event })?;
         }
         Ok(Permit { task: task.to_owned(), round, event })
@@ -233,7 +210,7 @@ impl<S: LedgerStore> Ledger<S> {
     pub fn record_release(&mut self, permit: Permit, content: &str) -> Result<(), Error> {
         let Permit { task, round, .. } = permit;
         match self.released(&task, round) {
-            Some(known) if known == content => Ok(()),
+            Some(known) if known == content => self.chain.settle().map_err(ledger_error),
             Some(_) => Err(Error::AlreadyReleased { task, round }),
             None => self.write(Record::Released { task, round, content: content.to_owned() }),
         }
@@ -257,10 +234,35 @@ impl<S: LedgerStore> Ledger<S> {
         account.into_iter().flat_map(|a| a.charged.values().copied()).collect()
     }
 
+    /// Tasks that were accepted, by name.
+    pub fn tasks(&self) -> impl Iterator<Item = &str> {
+        self.tasks.keys().map(String::as_str)
+    }
+
+    /// The plan of a task that was accepted, and its digest.
+    #[must_use]
+    pub fn plan(&self, task: &str) -> Option<(&PrivacyPlan, &str)> {
+        self.tasks.get(task).map(|account| (&account.plan, account.digest.as_str()))
+    }
+
     /// Epsilon of what was charged under a task so far.
     #[must_use]
     pub fn epsilon(&self, task: &str, delta: Delta) -> EpsilonBound {
         accounting::epsilon(&self.composition(task), delta)
+    }
+
+    /// Epsilon, at the policy's delta, of all that accepted plans allow: what the cap is
+    /// held against. One more task has to fit above it.
+    #[must_use]
+    pub fn committed_epsilon(&self) -> f64 {
+        let mut accounts = self.tasks.values();
+        match (accounts.next(), accounts.next()) {
+            (None, _) => 0.0,
+            (Some(only), None) => {
+                lifetime_epsilon(&self.policy, Some(&only.plan), &Composition::new())
+            }
+            _ => lifetime_epsilon(&self.policy, None, &self.committed()),
+        }
     }
 
     /// The owner's limits.
@@ -268,11 +270,6 @@ impl<S: LedgerStore> Ledger<S> {
     pub const fn policy(&self) -> &Policy {
         &self.policy
     }
-}
-
-fn chain(previous: &str, record: &Record) -> Result<String, String> {
-    let body = serde_json::to_string(record).map_err(|e| e.to_string())?;
-    Ok(hex::encode(digest(&SHA256, format!("{previous}\n{body}").as_bytes())))
 }
 
 fn ledger_error(reason: String) -> Error {

@@ -22,7 +22,7 @@ pub use lattice::{
     ClipFactor, Clipped, ClippedSum, Contribution, Lattice, NormBound, OuterShape, PerExample,
     Places, ResolutionBits, Rounded, SumLayout,
 };
-pub use ledger::{Ledger, LedgerStore, Permit, Record};
+pub use ledger::{Counter, EphemeralStore, Ledger, LedgerStore, Permit, Record};
 pub use noise::{MOST_COORDINATES, NoiseMemory, NoiseSeed};
 pub use params::{ClipNorm, Delta, Epsilon, NoiseMultiplier, SamplingRate};
 pub use plan::{PrivacyPhase, PrivacyPlan, TrustModel};

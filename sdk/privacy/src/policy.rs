@@ -1,10 +1,14 @@
 //! What a device's owner allows, whatever a server asks.
 
+mod filter;
+
 use serde::{Deserialize, Serialize};
 
-use crate::accounting;
 use crate::plan::PrivacyPlan;
 use crate::{Composition, Delta, Epsilon, Error, NoiseMultiplier};
+
+pub(crate) use filter::lifetime_epsilon;
+use filter::refusal;
 
 /// The device's own limits. No message can change them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,24 +16,56 @@ use crate::{Composition, Delta, Epsilon, Error, NoiseMultiplier};
 pub struct Policy {
     /// Largest epsilon over everything this device ever releases.
     pub epsilon_cap: Epsilon,
-    /// Largest delta at which a task may state its epsilon.
+    /// Delta at which the cap holds, and the largest at which a task may state its epsilon.
     pub delta: Delta,
     /// Smallest noise multiplier of any step.
     pub least_noise_multiplier: NoiseMultiplier,
     /// Tasks that may be joined; `None` allows every task within the other limits.
     pub tasks: Option<Vec<String>>,
+    /// Fewest examples with which the device takes part. Whether it does is seen by the
+    /// server and not covered by epsilon.
+    pub least_examples: u64,
+    /// Most local steps of one round.
+    pub most_local_steps: u32,
 }
 
 impl Policy {
+    /// Noise multiplier that [`Policy::new`] asks for at least: below, one step already
+    /// costs an epsilon of several units on the examples in its batch.
+    pub const LEAST_NOISE_MULTIPLIER: f64 = 0.5;
+    /// Local steps that [`Policy::new`] allows at most.
+    pub const MOST_LOCAL_STEPS: u32 = 10_000;
+
+    /// A policy with these two limits, any task, any number of examples, and the least noise
+    /// and most steps of the constants here.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a delta that is not strictly between 0 and 1.
+    pub fn new(epsilon_cap: Epsilon, delta: Delta) -> Result<Self, Error> {
+        if delta.value() <= 0.0 || delta.value() >= 1.0 {
+            let (name, expected) = ("delta", "a number in (0, 1)");
+            return Err(Error::Parameter { name, value: delta.value(), expected });
+        }
+        Ok(Self {
+            epsilon_cap,
+            delta,
+            least_noise_multiplier: NoiseMultiplier::new(Self::LEAST_NOISE_MULTIPLIER)?,
+            tasks: None,
+            least_examples: 1,
+            most_local_steps: Self::MOST_LOCAL_STEPS,
+        })
+    }
+
     /// Checks a task's whole plan against the policy, before anything is computed.
     ///
     /// `others` is what was or may be released under other tasks. With none, the plan's
     /// parameters are fixed beforehand and the tighter accountant is valid; otherwise
-    /// the server chose this plan after seeing earlier releases, so the sum goes
-    /// through Renyi composition, which stays valid under such adaptivity.
+    /// the server chose this plan after seeing earlier releases, and the sum has to pass
+    /// a Renyi filter, which is valid under such adaptivity.
     ///
     /// # Errors
-    /// [`Error::Policy`] names the limit and both numbers.
+    /// [`Error::Policy`] names the limit and both numbers; [`Error::Budget`] also what is
+    /// left and what would fit.
     pub fn admit(&self, task: &str, plan: &PrivacyPlan, others: &Composition) -> Result<(), Error> {
         self.admit_name(task)?;
         let sigma = plan.least_noise_multiplier().value();
@@ -42,12 +78,28 @@ impl Policy {
             let advice = "the task must state its epsilon at a smaller delta";
             return refuse("delta", plan.delta.value(), self.delta.value(), advice);
         }
-        let epsilon = self.epsilon_with(plan, others);
-        if epsilon > self.epsilon_cap.value() {
-            let advice = "the task needs more noise or fewer rounds, or the cap must be raised";
-            return refuse("epsilon of the whole plan", epsilon, self.epsilon_cap.value(), advice);
+        if plan.local_steps > self.most_local_steps {
+            let advice = "the task must do fewer local steps a round";
+            let (steps, most) = (f64::from(plan.local_steps), f64::from(self.most_local_steps));
+            return refuse("the local steps of a round", steps, most, advice);
         }
-        Ok(())
+        match lifetime_epsilon(self, Some(plan), others) {
+            epsilon if epsilon <= self.epsilon_cap.value() => Ok(()),
+            _ => Err(refusal(self, task, plan, others)),
+        }
+    }
+
+    /// Checks the size of the device's data set, before anything is computed.
+    ///
+    /// # Errors
+    /// [`Error::Policy`] with both numbers.
+    pub fn admit_examples(&self, examples: usize) -> Result<(), Error> {
+        if examples as u64 >= self.least_examples {
+            return Ok(());
+        }
+        let advice = "wait until there are more, or let the device's owner ask for fewer";
+        let (found, least) = (examples as f64, self.least_examples as f64);
+        refuse("to take part with this number of examples", found, least, advice)
     }
 
     fn admit_name(&self, task: &str) -> Result<(), Error> {
@@ -57,15 +109,6 @@ impl Policy {
             }
             _ => Ok(()),
         }
-    }
-
-    fn epsilon_with(&self, plan: &PrivacyPlan, others: &Composition) -> f64 {
-        if others.is_empty() {
-            return accounting::epsilon(&plan.composition(), self.delta).epsilon;
-        }
-        let mut all = others.clone();
-        all.extend(&plan.composition());
-        accounting::rdp_epsilon(&all, self.delta)
     }
 }
 

@@ -189,6 +189,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
         let round = assignment.round;
         let job = Job::fetch(&mut self.connection, &self.task, assignment)?;
         job.check_examples(&*self.data)?;
+        self.ledger.policy().admit_examples(self.data.len())?;
         self.ledger.accept(self.task.as_str(), &job.plan_digest(), &job.plan().privacy)?;
         self.store.save(entry::ROUND, &job.save()?)?;
         self.phase = Phase::Training(Box::new(job));

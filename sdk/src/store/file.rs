@@ -2,15 +2,21 @@
 //! second process.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use adafed_privacy::LedgerStore;
+use adafed_privacy::{Counter, LedgerStore};
+
+use adafed_wire::Digest;
 
 use super::{Error, Store};
 
 const LOCK: &str = "lock";
 const LEDGER: &str = "ledger.jsonl";
+const COUNTER: &str = "ledger.counter";
+
+/// Bytes of each of the two places for a counter: more than any counter's text.
+const PLACE: usize = 256;
 
 /// A device's folder. The lock lives as long as the value.
 #[derive(Debug)]
@@ -40,14 +46,17 @@ impl Store for FileStore {
     type Ledger = FileLedger;
 
     fn ledger(&self) -> Result<FileLedger, Error> {
-        let path = self.folder.join(LEDGER);
-        let new = !path.exists();
-        let file =
-            private().append(true).read(true).open(&path).map_err(|e| io("open", &path, e))?;
+        let (path, counter_path) = (self.folder.join(LEDGER), self.folder.join(COUNTER));
+        let new = !path.exists() || !counter_path.exists();
+        let open = |options: &mut OpenOptions, path: &Path| {
+            options.open(path).map_err(|e| io("open", path, e))
+        };
+        let file = open(private().append(true).read(true), &path)?;
+        let counter = open(private().write(true).read(true), &counter_path)?;
         if new {
             sync_folder(&self.folder)?;
         }
-        Ok(FileLedger { path, file })
+        Ok(FileLedger { path, file, counter_path, counter })
     }
 
     fn load(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -80,11 +89,14 @@ impl Store for FileStore {
     }
 }
 
-/// The ledger's file: one record a line, only ever appended.
+/// The ledger's file: one record a line, only ever appended. Its counter is beside it, in
+/// two places that are written in turn: a power cut spoils at most the newer one.
 #[derive(Debug)]
 pub struct FileLedger {
     path: PathBuf,
     file: File,
+    counter_path: PathBuf,
+    counter: File,
 }
 
 impl FileLedger {
@@ -115,6 +127,40 @@ impl LedgerStore for FileLedger {
         let cut = self.file.set_len(bytes).and_then(|()| self.file.sync_all());
         cut.map_err(|e| self.describe("truncate", e))
     }
+
+    fn counter(&mut self) -> Result<Option<Counter>, String> {
+        let describe = |e| io("read", &self.counter_path, e).to_string();
+        let bytes = fs::read(&self.counter_path).map_err(describe)?;
+        let whole = bytes.chunks(PLACE).filter_map(counter_in);
+        let newest = whole.max_by_key(|counter| counter.records);
+        if newest.is_none() && bytes.len() > PLACE {
+            let path = self.counter_path.display();
+            return Err(format!("the counter in {path} is damaged; restore the newest one"));
+        }
+        Ok(newest)
+    }
+
+    fn keep_counter(&mut self, counter: &Counter) -> Result<(), String> {
+        let mut text = serde_json::to_string(counter).map_err(|e| e.to_string())?;
+        let check = Digest::of(text.as_bytes());
+        text = format!("{text} {check}");
+        let place = (counter.records % 2) * PLACE as u64;
+        let padded = format!("{text:<width$}\n", width = PLACE - 1);
+        let written = self
+            .counter
+            .seek(SeekFrom::Start(place))
+            .and_then(|_| self.counter.write_all(padded.as_bytes()))
+            .and_then(|()| self.counter.sync_data());
+        written.map_err(|e| io("write", &self.counter_path, e).to_string())
+    }
+}
+
+/// The counter in one place, if it is whole.
+fn counter_in(place: &[u8]) -> Option<Counter> {
+    let text = std::str::from_utf8(place).ok()?;
+    let (counter, check) = text.trim_end().rsplit_once(' ')?;
+    let whole = Digest::of(counter.as_bytes()).to_string() == check;
+    whole.then(|| serde_json::from_str(counter).ok())?
 }
 
 fn io(action: &'static str, path: &Path, source: std::io::Error) -> Error {
@@ -162,6 +208,32 @@ mod tests {
         store.remove("x").unwrap();
         store.remove("x").unwrap();
         assert_eq!(store.load("x").unwrap(), None);
+    }
+
+    fn counter(records: u64) -> Counter {
+        Counter { records, last: format!("{records:064x}") }
+    }
+
+    #[test]
+    fn a_counter_that_a_power_cut_spoils_leaves_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileStore::open(folder.path()).unwrap();
+        let mut ledger = store.ledger().unwrap();
+        assert_eq!(ledger.counter().unwrap(), None);
+        for records in 1..=u64::from(u8::MAX) {
+            ledger.keep_counter(&counter(records)).unwrap();
+            assert_eq!(store.ledger().unwrap().counter().unwrap(), Some(counter(records)));
+        }
+        let path = folder.path().join(COUNTER);
+        let bytes = fs::read(&path).unwrap();
+        for at in PLACE..PLACE + 100 {
+            let mut cut = bytes.clone();
+            cut[at] ^= 1;
+            fs::write(&path, cut).unwrap();
+            assert_eq!(store.ledger().unwrap().counter().unwrap(), Some(counter(254)), "{at}");
+        }
+        fs::write(&path, vec![b'x'; 2 * PLACE]).unwrap();
+        assert!(store.ledger().unwrap().counter().unwrap_err().contains("damaged"));
     }
 
     #[test]

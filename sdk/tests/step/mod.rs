@@ -1,7 +1,5 @@
 //! A private step over examples that look random, and what it is compared with.
 
-use std::cell::RefCell;
-
 use adafed::algorithm::{
     AlgorithmPlan, ImportanceRule, Layout, Mask, Plans, Provenance, Retention, ScaleSettings,
     SgdSettings, Standardisation,
@@ -9,8 +7,8 @@ use adafed::algorithm::{
 use adafed::data::{Dataset, Error};
 use adafed::nn::Model;
 use adafed::privacy::{
-    Adjacency, ClipNorm, Delta, Epsilon, Ledger, LedgerStore, NoiseMultiplier, NoiseSeed, Permit,
-    Policy, PrivacyPhase, PrivacyPlan, ResolutionBits, SamplingRate, TrustModel,
+    Adjacency, ClipNorm, Delta, EphemeralStore, Epsilon, Ledger, NoiseMultiplier, NoiseSeed,
+    Permit, Policy, PrivacyPhase, PrivacyPlan, ResolutionBits, SamplingRate, TrustModel,
 };
 use adafed::train::{LocalRound, PlainGradient, Setting};
 use rand_chacha::ChaCha8Rng;
@@ -210,13 +208,11 @@ impl<'m> Step<'m> {
     }
 
     fn permit(&self) -> Permit {
-        let policy = Policy {
-            epsilon_cap: Epsilon::new(1000.0).expect("finite"),
-            delta: self.privacy.delta,
-            least_noise_multiplier: NoiseMultiplier::new(0.0).expect("finite"),
-            tasks: None,
-        };
-        let mut ledger = Ledger::open(Memory::default(), policy).expect("empty");
+        let cap = Epsilon::new(1000.0).expect("finite");
+        let least_noise_multiplier = NoiseMultiplier::new(0.0).expect("finite");
+        let any = Policy::new(cap, self.privacy.delta).expect("a plan's delta");
+        let policy = Policy { least_noise_multiplier, ..any };
+        let mut ledger = Ledger::open(EphemeralStore::default(), policy).expect("empty");
         ledger.accept("test", "digest", &self.privacy).expect("allowed");
         ledger.charge("test", 0).expect("accepted")
     }
@@ -245,26 +241,6 @@ fn rows(model: &Model) -> Option<usize> {
     let first = model.layout().tensors.first()?;
     let tokens = model.input_shape().len() == 1 && model.layout().tensors.get(1)?.name != "0.bias";
     tokens.then(|| first.shape[0])
-}
-
-/// A ledger that is not kept.
-#[derive(Default)]
-struct Memory(RefCell<String>);
-
-impl LedgerStore for Memory {
-    fn append(&mut self, line: &str) -> Result<(), String> {
-        self.0.borrow_mut().push_str(line);
-        Ok(())
-    }
-
-    fn read(&mut self) -> Result<String, String> {
-        Ok(self.0.borrow().clone())
-    }
-
-    fn truncate(&mut self, bytes: u64) -> Result<(), String> {
-        self.0.borrow_mut().truncate(bytes as usize);
-        Ok(())
-    }
 }
 
 fn privacy() -> PrivacyPlan {

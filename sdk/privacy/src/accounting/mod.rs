@@ -25,7 +25,7 @@ pub use calibration::{
     CalibrateBy, PhaseShape, Span, Split, Target, most_steps, noise_multiplier, optimal_split,
 };
 pub use gdp::GdpApproximation;
-pub use rdp::RdpAccountant;
+pub use rdp::{RdpAccountant, default_orders};
 
 use crate::noise::Shortfall;
 use crate::{Composition, Delta, Epsilon};
@@ -112,6 +112,14 @@ pub fn delta(composition: &Composition, epsilon: Epsilon) -> f64 {
 #[must_use]
 pub fn rdp_epsilon(composition: &Composition, delta: Delta) -> f64 {
     let rdp = rdp(composition);
+    charged(composition, delta, |delta| rdp.epsilon(delta))
+}
+
+/// Epsilon by the Renyi divergence of one order; the sampler is charged. For filters, which
+/// fix their order beforehand.
+pub(crate) fn rdp_epsilon_at(order: f64, composition: &Composition, delta: Delta) -> f64 {
+    let Ok(mut rdp) = RdpAccountant::with_orders(vec![order]) else { return f64::INFINITY };
+    rdp.compose_all(composition);
     charged(composition, delta, |delta| rdp.epsilon(delta))
 }
 

@@ -5,15 +5,18 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use adafed_privacy::{
-    Adjacency, ClipNorm, Delta, Epsilon, LedgerStore, NoiseMultiplier, Policy, PrivacyPhase,
-    PrivacyPlan, ResolutionBits, SamplingRate, TrustModel,
+    Adjacency, ClipNorm, Counter, Delta, Epsilon, LedgerStore, NoiseMultiplier, Policy,
+    PrivacyPhase, PrivacyPlan, ResolutionBits, SamplingRate, TrustModel,
 };
 
 /// A store in memory that can be shared, damaged and made to fail.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     pub text: Rc<RefCell<String>>,
+    pub counter: Rc<RefCell<Option<Counter>>>,
     pub full: Rc<RefCell<bool>>,
+    /// Counters that may still be kept before that fails, too.
+    pub counters_left: Rc<RefCell<Option<u32>>>,
 }
 
 impl LedgerStore for MemoryStore {
@@ -31,6 +34,20 @@ impl LedgerStore for MemoryStore {
 
     fn truncate(&mut self, bytes: u64) -> Result<(), String> {
         self.text.borrow_mut().truncate(bytes as usize);
+        Ok(())
+    }
+
+    fn counter(&mut self) -> Result<Option<Counter>, String> {
+        Ok(self.counter.borrow().clone())
+    }
+
+    fn keep_counter(&mut self, counter: &Counter) -> Result<(), String> {
+        match self.counters_left.borrow_mut().as_mut() {
+            Some(0) => return Err("no space left on device".into()),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        *self.counter.borrow_mut() = Some(counter.clone());
         Ok(())
     }
 }
@@ -52,10 +69,5 @@ pub fn plan() -> PrivacyPlan {
 }
 
 pub fn policy() -> Policy {
-    Policy {
-        epsilon_cap: Epsilon::new(8.0).unwrap(),
-        delta: Delta::new(1e-5).unwrap(),
-        least_noise_multiplier: NoiseMultiplier::new(0.5).unwrap(),
-        tasks: None,
-    }
+    Policy::new(Epsilon::new(8.0).unwrap(), Delta::new(1e-5).unwrap()).unwrap()
 }
