@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use adafed::algorithm::Mask;
 use adafed::data::{Examples, digits};
 use adafed::nn::Model;
+use adafed::privacy::Policy;
 use adafed::store::FileStore;
 use adafed::transport::{HttpTransport, Request, Transport};
 use adafed::wire::{MaskMessage, TaskPlan, decode};
@@ -131,9 +132,9 @@ fn a_plan_beyond_the_policy_is_refused_before_anything_leaves() -> Result<(), Fa
             Err(e) => break e,
         }
     };
-    assert_eq!(refusal.code(), "privacy/policy");
+    assert_eq!(refusal.code(), "privacy/budget");
     assert!(refusal.to_string().contains("0.5"), "{refusal}");
-    assert!(std::fs::read_to_string(home.join("ledger.jsonl"))?.is_empty());
+    assert_eq!(device.ledger().tasks().count(), 0);
     let status = host.runtime.block_on(host.service.task_status(&task()?))?;
     assert_eq!((status.round, status.reports), (0, 0));
     Ok(())
@@ -149,6 +150,61 @@ fn a_device_without_examples_releases_noise_and_is_charged() -> Result<(), Failu
     assert_eq!(device.ledger().composition("test").events()[0].count, 2);
     let model = device.final_model()?.ok_or("no final model")?;
     assert_ne!(model, parameters()?, "the noise moved the model");
+    Ok(())
+}
+
+#[test]
+fn examples_removed_or_replaced_do_not_reset_the_ledger() -> Result<(), Failure> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(folder.path(), &plan(privacy(1, 3, 1)?, 1)?)?;
+    let home = folder.path().join("device");
+    let mut spent = 0.0;
+    for (uploads, data) in [(1, digits(1, 200)), (1, digits(2, 200)), (1, digits(2, 7))] {
+        let mut device = host.device(&home, data, 20.0)?;
+        assert_eq!(device.epsilon().epsilon, spent, "nothing is forgotten, nothing is charged");
+        for _ in 0..uploads {
+            tick_until(&mut device, |a| matches!(a, Activity::Uploaded { .. }))?;
+        }
+        assert!(device.epsilon().epsilon > spent);
+        spent = device.epsilon().epsilon;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_device_whose_ledger_was_put_back_or_removed_does_not_start() -> Result<(), Failure> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(folder.path(), &plan(privacy(1, 3, 1)?, 1)?)?;
+    let home = folder.path().join("device");
+    let path = home.join("ledger.jsonl");
+    let mut device = host.device(&home, digits(1, 200), 20.0)?;
+    tick_until(&mut device, |a| matches!(a, Activity::Uploaded { round: 0 }))?;
+    let older = std::fs::read(&path)?;
+    tick_until(&mut device, |a| matches!(a, Activity::Uploaded { round: 1 }))?;
+    drop(device);
+    let newest = std::fs::read(&path)?;
+    let start = || host.device(&home, digits(1, 200), 20.0);
+    std::fs::write(&path, older)?;
+    let error = start().err().ok_or("an older copy must be refused")?.to_string();
+    assert!(error.contains("older copy"), "{error}");
+    std::fs::remove_file(&path)?;
+    assert!(start().is_err(), "a removed ledger must be refused");
+    std::fs::write(&path, newest)?;
+    assert_eq!(start()?.ledger().charged_rounds("test").count(), 2);
+    Ok(())
+}
+
+#[test]
+fn too_few_examples_for_the_policy_are_refused_before_anything_is_charged() -> Result<(), Failure> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(folder.path(), &plan(privacy(1, 1, 1)?, 1)?)?;
+    let policy = Policy { least_examples: 500, ..policy(20.0)? };
+    let home = folder.path().join("device");
+    let mut device = device(&home, http(&host.address)?, &host.token, digits(1, 200), policy)?;
+    device.tick()?;
+    let error = device.tick().err().ok_or("200 examples must be refused")?;
+    assert!(error.to_string().contains("500"), "{error}");
+    assert_eq!(device.ledger().tasks().count(), 0);
     Ok(())
 }
 
@@ -185,17 +241,14 @@ fn a_restored_round_gives_the_same_bytes_and_cannot_be_released_twice() -> Resul
     let mut device = host.device(&home, digits(1, 200), 20.0)?;
     tick_until(&mut device, |a| matches!(a, Activity::Trained { steps: 2, .. }))?;
     let snapshot = device.save()?.ok_or("a round is in progress")?;
+    let twin_home = folder.path().join("twin");
+    std::fs::create_dir(&twin_home)?;
+    for name in ["device.key", "enrolled", "ledger.jsonl", "ledger.counter"] {
+        std::fs::copy(home.join(name), twin_home.join(name))?;
+    }
     tick_until(&mut device, |a| matches!(a, Activity::Released { .. }))?;
     let outbox = std::fs::read(home.join("outbox.bin"))?;
     // A twin device restores the same snapshot in the middle of local training.
-    let twin_home = folder.path().join("twin");
-    std::fs::create_dir(&twin_home)?;
-    for name in ["device.key", "enrolled"] {
-        std::fs::copy(home.join(name), twin_home.join(name))?;
-    }
-    let text = std::fs::read_to_string(home.join("ledger.jsonl"))?;
-    let until_charge: String = text.lines().take(2).map(|l| format!("{l}\n")).collect();
-    std::fs::write(twin_home.join("ledger.jsonl"), until_charge)?;
     let mut twin = host.device(&twin_home, digits(1, 200), 20.0)?;
     twin.restore(&snapshot)?;
     tick_until(&mut twin, |a| matches!(a, Activity::Released { .. }))?;

@@ -23,7 +23,7 @@ pub struct Policy {
     /// Tasks that may be joined; `None` allows every task within the other limits.
     pub tasks: Option<Vec<String>>,
     /// Fewest examples with which the device takes part. Whether it does is seen by the
-    /// server and not covered by epsilon.
+    /// server and not covered by epsilon; with 0, nothing depends on the number of examples.
     pub least_examples: u64,
     /// Most local steps of one round.
     pub most_local_steps: u32,
@@ -36,8 +36,8 @@ impl Policy {
     /// Local steps that [`Policy::new`] allows at most.
     pub const MOST_LOCAL_STEPS: u32 = 10_000;
 
-    /// A policy with these two limits, any task, any number of examples, and the least noise
-    /// and most steps of the constants here.
+    /// A policy with these two limits, any task, any number of examples, and the least
+    /// noise and most steps of the constants here.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a delta that is not strictly between 0 and 1.
@@ -51,7 +51,7 @@ impl Policy {
             delta,
             least_noise_multiplier: NoiseMultiplier::new(Self::LEAST_NOISE_MULTIPLIER)?,
             tasks: None,
-            least_examples: 1,
+            least_examples: 0,
             most_local_steps: Self::MOST_LOCAL_STEPS,
         })
     }
