@@ -4,7 +4,8 @@
 //! A statistic answers with its share of the bound it is given in [`bounds`] or beside it:
 //! above 1 is a rejection, of a false-alarm rate of at most some [`bounds::ALPHA`]. The
 //! ordinary run is deterministic, on [`SEEDS`]. The nightly one has fresh seeds and a
-//! second try: of its 1,000 assertions, one fails by chance once in 10^9 nights.
+//! second try: 24 checks of at most 70 assertions, so that one of them fails by chance in
+//! less than one of 10^6 nights.
 
 mod bounds;
 mod continuous;

@@ -13,7 +13,7 @@ type Wrong = fn(Sampler, f64) -> Draw;
 type Draw = Box<dyn FnMut(&mut ChaCha20Rng) -> i64>;
 
 /// Name; deviations; statistics that must reject it at each of them; the law.
-const WRONG: [(&str, &[f64], &[&str], Wrong); 14] = [
+const WRONG: [(&str, &[f64], &[&str], Wrong); 13] = [
     ("the other law", &[0.25, 0.5, 1.0], &["chi-square", "divergence", "variance"], other),
     ("the other law, wider", &[3.0], &["variance"], other),
     (
@@ -26,10 +26,9 @@ const WRONG: [(&str, &[f64], &[&str], Wrong); 14] = [
     (
         "zero with both signs",
         &[0.25, 0.5, 1.0, 3.0, 9.0, 100.0],
-        &["chi-square", "zero"],
+        &["chi-square", "divergence", "zero"],
         zero_twice,
     ),
-    ("zero with both signs, narrow", &[0.5, 1.0, 3.0, 9.0], &["divergence"], zero_twice),
     (
         "sum of 12 uniforms",
         &[0.5, 1.0, 3.0, 9.0, 100.0],
