@@ -20,7 +20,8 @@ const WORD_BITS: u64 = 64;
 /// The count k = 0, 1, .. with probability (1 - e^-x) e^(-x k).
 ///
 /// # Guarantee
-/// The law is the stated one, exactly (arXiv 2004.00010, algorithm 2 without its sign, section 5.2).
+/// The law is the stated one, exactly (arXiv 2004.00010, algorithm 2 up to its sign,
+/// section 5.2).
 ///
 /// # Edge cases
 /// | x | answer |
