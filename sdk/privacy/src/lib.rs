@@ -23,6 +23,7 @@ pub use lattice::{
     Places, ResolutionBits, Rounded, SumLayout,
 };
 pub use ledger::{Counter, EphemeralStore, Ledger, LedgerStore, Permit, Record};
+pub use noise::exact;
 pub use noise::{MOST_COORDINATES, NoiseMemory, NoiseSeed};
 pub use params::{ClipNorm, Delta, Epsilon, NoiseMultiplier, SamplingRate};
 pub use plan::{PrivacyPhase, PrivacyPlan, TrustModel};

@@ -1,7 +1,8 @@
 //! Randomness for privacy: a ChaCha20 stream seeded by the operating system, with no
-//! fallback, and integer Gaussian noise drawn from it.
+//! fallback, and integer Gaussian noise drawn from it: fast for releases, and [`exact`].
 
 mod density;
+pub mod exact;
 mod shortfall;
 #[cfg(test)]
 mod statistics;
