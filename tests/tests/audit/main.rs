@@ -6,4 +6,8 @@
 //! `cargo test --release -p adafed-tests --test audit -- --ignored`.
 
 mod end_to_end;
+mod faults;
+mod guards;
+mod planted;
 mod setup;
+mod view;
