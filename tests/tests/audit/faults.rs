@@ -141,7 +141,7 @@ impl Step for EmptyBatchSkipped {
             return Ok(whole);
         }
         let gradient = vec![0.0; whole.gradient.len()];
-        Ok(Seen { upload: None, gradient, records: Records::default(), ..whole })
+        Ok(Seen { upload: None, gradient, records: task.agreed(), ..whole })
     }
 }
 
@@ -152,11 +152,9 @@ impl Step for ChargedAfterUpload {
     fn take(&self, task: &Task, data: &Table, seed: u64) -> Result<Seen, Failure> {
         // A permit without a durable charge, which production has no way to make.
         let whole = Production.take(task, data, seed)?;
-        let records = Records::default();
-        let mut ledger = ledger(records.clone())?;
-        ledger.accept(TASK, "plan", &task.privacy)?;
+        let records = task.agreed();
         let at_upload = records.copy();
-        ledger.charge(TASK, 0)?;
+        ledger(records)?.charge(TASK, 0)?;
         Ok(Seen { records: at_upload, ..whole })
     }
 }

@@ -5,9 +5,12 @@
 //! Everything here is seeded, so that a run that passes passes again. The longer versions:
 //! `cargo test --release -p adafed-tests --test audit -- --ignored`.
 
+mod canaries;
 mod end_to_end;
 mod faults;
 mod guards;
+mod many_runs;
 mod planted;
 mod setup;
+mod support;
 mod view;

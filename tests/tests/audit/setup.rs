@@ -125,6 +125,8 @@ pub(crate) struct Task {
     pub(crate) mask: Mask,
     pub(crate) standardisation: Standardisation,
     pub(crate) parameters: Vec<f32>,
+    /// A device's records when it has agreed to the plan.
+    agreed: Records,
 }
 
 impl Task {
@@ -133,8 +135,14 @@ impl Task {
         let model = Model::new(spec)?;
         let algorithm = fixture::plan(privacy, 1)?.algorithm;
         let (mask, standardisation) = (Mask::full(model.parameters()), Standardisation::none());
-        let parameters = model.initial(5);
-        Ok(Self { model, privacy, algorithm, mask, standardisation, parameters })
+        let (parameters, agreed) = (model.initial(5), Records::default());
+        ledger(agreed.clone())?.accept(TASK, "plan", &privacy)?;
+        Ok(Self { model, privacy, algorithm, mask, standardisation, parameters, agreed })
+    }
+
+    /// The records of a device that has agreed to the plan and has released nothing.
+    pub(crate) fn agreed(&self) -> Records {
+        self.agreed.copy()
     }
 
     pub(crate) fn plans(&self) -> Plans<'_> {

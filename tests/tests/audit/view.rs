@@ -26,10 +26,9 @@ pub(crate) struct Seen {
 
 /// A charge, and the records it was written to.
 pub(crate) fn charge(task: &Task) -> Result<(Records, Permit), Failure> {
-    let records = Records::default();
-    let mut ledger = ledger(records.clone())?;
-    ledger.accept(TASK, "plan", &task.privacy)?;
-    Ok((records, ledger.charge(TASK, 0)?))
+    let records = task.agreed();
+    let permit = ledger(records.clone())?.charge(TASK, 0)?;
+    Ok((records, permit))
 }
 
 /// What the server makes of an upload.
