@@ -50,7 +50,7 @@ fn models() -> Result<Vec<ModelSpec>, Failure> {
         {"type": "conv2d", "in": 1, "out": 2, "kernel": 3}, {"type": "tanh"},
         {"type": "flatten"}, {"type": "linear", "in": 18, "out": 3}]}"#;
     let table = r#"{"input": [4], "loss": "cross_entropy", "layers": [
-        {"type": "embedding", "vocabulary": 7, "dim": 3}, {"type": "mean_sequence"},
+        {"type": "embedding", "num": 7, "dim": 3}, {"type": "mean_sequence"},
         {"type": "linear", "in": 3, "out": 3}]}"#;
     let (convolution, table) = (ModelSpec::from_json(convolution)?, ModelSpec::from_json(table)?);
     Ok(vec![linear(6, 3), ModelSpec::perceptron(5, 4, 3), convolution, table])
