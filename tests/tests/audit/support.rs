@@ -162,7 +162,8 @@ fn update(values: &[i64]) -> Result<adafed::wire::Update, Failure> {
 
 /// The server, which has nothing but the integers, comes to the same floats as the device.
 fn assert_integers_are_all(task: &Task, released: &Released) -> Result<(), Failure> {
-    let (count, device) = (released.values().len(), ReleasedSum::of_steps(&[released.clone()])?);
+    let (count, device) =
+        (released.values().len(), ReleasedSum::of_steps(std::slice::from_ref(released))?);
     let arrived = update(released.values())?.values.unpack(count)?;
     assert_eq!(arrived, released.values());
     let mut server = ReleasedSum::new(count, 1);
