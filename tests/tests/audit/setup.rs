@@ -78,7 +78,7 @@ pub(crate) fn claim(plan: &PrivacyPlan, delta: Delta) -> f64 {
 }
 
 /// Examples that nobody checked, as an app's own store may give them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     pub(crate) shape: Vec<usize>,
     pub(crate) classes: usize,
