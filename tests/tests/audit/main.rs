@@ -6,6 +6,7 @@
 //! `cargo test -p adafed-tests --test audit -- --ignored`.
 
 mod canaries;
+mod device;
 mod end_to_end;
 mod faults;
 mod guards;

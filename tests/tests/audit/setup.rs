@@ -35,9 +35,13 @@ pub(crate) fn privacy(rate: f64, noise_multiplier: f64) -> Result<PrivacyPlan, F
 pub(crate) struct Records(Rc<RefCell<String>>);
 
 impl Records {
+    pub(crate) fn of(text: String) -> Self {
+        Self(Rc::new(RefCell::new(text)))
+    }
+
     /// What a process that starts again would find.
     pub(crate) fn copy(&self) -> Self {
-        Self(Rc::new(RefCell::new(self.0.borrow().clone())))
+        Self::of(self.0.borrow().clone())
     }
 }
 

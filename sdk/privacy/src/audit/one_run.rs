@@ -5,7 +5,7 @@ use super::binomial::{at_least, exactly};
 use super::{Confidence, check_numbers};
 use crate::{Delta, Epsilon, Error};
 
-/// Largest epsilon that is looked for.
+/// Largest epsilon that is looked for: more than 2^32 guesses can show.
 const MOST_EPSILON: f64 = 64.0;
 
 /// More than the relative error of a p-value as it is computed here.
@@ -117,11 +117,6 @@ impl OneRun {
     /// probability; a mechanism of smaller epsilon is also one of this epsilon; and the
     /// numbers of correct guesses that refute it are those from some number on or fewer, so
     /// that choosing among epsilons costs nothing.
-    ///
-    /// # Edge cases
-    /// | input | answer |
-    /// | --- | --- |
-    /// | an epsilon above 64 | 64 |
     #[must_use]
     pub fn epsilon(&self, delta: Delta, confidence: Confidence) -> f64 {
         let refuted = |epsilon: f64| {
