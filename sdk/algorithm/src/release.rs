@@ -218,7 +218,9 @@ impl ReleasedGradient {
     }
 
     /// A gradient from published values: for conformance with the reference, which
-    /// works on real numbers instead of the lattice.
+    /// works on real numbers instead of the lattice. For tests only: nothing says that the
+    /// values left a mechanism.
+    #[cfg(any(test, feature = "test-util"))]
     #[must_use]
     pub fn published(values: Vec<f64>, noise_std: Vec<f64>) -> Self {
         Self { values, noise_std }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accounting;
+pub mod audit;
 mod error;
 mod event;
 mod lattice;
