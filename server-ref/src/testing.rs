@@ -219,7 +219,8 @@ pub(crate) fn update_message(assignment: &Assignment, values: &[i64]) -> Update 
         plan: assignment.plan,
         model: assignment.model,
         mask: assignment.mask,
-        values: PackedIntegers::pack(values).unwrap(),
+        // A hostile device is not bound by types.
+        values: PackedIntegers::pack(&serde_json::from_value(values.into()).unwrap()).unwrap(),
     }
 }
 

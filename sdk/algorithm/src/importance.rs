@@ -52,6 +52,46 @@ impl fmt::Display for ImportanceRule {
 }
 
 /// Running sums of the warm-up's releases.
+///
+/// Only what left a noise mechanism counts, and only a score of it makes a mask:
+///
+/// ```
+/// use adafed_algorithm::{Importance, ImportanceRule, Mask, ReleasedGradient};
+///
+/// fn mask(importance: &mut Importance, gradient: &ReleasedGradient) -> Mask {
+///     importance.add(gradient);
+///     Mask::top_k(&importance.score(ImportanceRule::Debiased, 0), 10)
+/// }
+/// ```
+///
+/// Gradients of examples, or sums of them, do not:
+///
+/// ```compile_fail,E0308
+/// use adafed_algorithm::Importance;
+/// use adafed_privacy::PerExample;
+///
+/// fn learn(importance: &mut Importance, gradient: &PerExample<'_>) {
+///     importance.add(gradient);
+/// }
+/// ```
+///
+/// ```compile_fail,E0308
+/// use adafed_algorithm::Mask;
+///
+/// fn mask(gradient: &[f64]) -> Mask {
+///     Mask::top_k(gradient, 10)
+/// }
+/// ```
+///
+/// Nor does the scale state take them:
+///
+/// ```compile_fail,E0308
+/// use adafed_algorithm::{Mask, ScaleSettings, ScaleState};
+///
+/// fn scale(state: &mut ScaleState, gradient: &[f64], mask: &Mask, settings: &ScaleSettings) {
+///     state.update(gradient, mask, settings);
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Importance {
     count: u64,

@@ -29,5 +29,5 @@ pub use noise::{MOST_COORDINATES, NoiseMemory, NoiseSeed};
 pub use params::{ClipNorm, Delta, Epsilon, NoiseMultiplier, SamplingRate};
 pub use plan::{PrivacyPhase, PrivacyPlan, TrustModel};
 pub use policy::Policy;
-pub use release::{Noise, Released};
+pub use release::{Noise, Released, RoundRelease};
 pub use sampler::PoissonSampler;

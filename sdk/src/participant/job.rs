@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adafed_algorithm::{Mask, Standardisation};
-use adafed_privacy::{NoiseSeed, Permit};
+use adafed_privacy::{NoiseSeed, Permit, RoundRelease};
 use adafed_wire::{
     Assignment, Digest, MaskMessage, Message, ModelMessage, PackedIntegers, ScaleMessage, TaskId,
     TaskPlan, Update, decode, encode,
@@ -14,7 +14,7 @@ use super::connection::Connection;
 use crate::Error;
 use crate::data::Dataset;
 use crate::nn::{Model, ModelSpec};
-use crate::train::{Kept, LocalRound, Setting, add_release, coarsen};
+use crate::train::{Kept, LocalRound, Setting};
 use crate::transport::Transport;
 
 /// The part of a job that is saved. As secret as the examples: it holds the seed.
@@ -29,7 +29,7 @@ struct Saved {
     scale: Vec<u8>,
     seed: NoiseSeed,
     steps: u32,
-    sums: Vec<i64>,
+    sums: RoundRelease,
     parameters: ModelMessage,
 }
 
@@ -64,7 +64,7 @@ impl Job {
             connection.content::<ScaleMessage>(task, &assignment.scale, "scale state")?;
         let seed = NoiseSeed::from_os()?;
         let assignment = assignment.clone();
-        let (steps, sums) = (0, Vec::new());
+        let (steps, sums) = (0, RoundRelease::new());
         Self::new(Saved { assignment, plan, mask, scale, seed, steps, sums, parameters }, task)
     }
 
@@ -153,7 +153,7 @@ impl Job {
         if *steps + 1 < self.plan.privacy.local_steps {
             local.sgd(&mut parameters.parameters, &released, assignment.round)?;
         }
-        add_release(sums, &released);
+        sums.add(&released)?;
         *steps += 1;
         local.reuse(released);
         self.kept = Some(local.kept());
@@ -164,7 +164,7 @@ impl Job {
     pub(super) fn release(&self, task: &TaskId) -> Result<Outbox, Error> {
         let Assignment { round, plan, model, mask, .. } = self.saved.assignment;
         let shift = self.plan.upload_shift(round);
-        let values = PackedIntegers::pack(&coarsen(&self.saved.sums, shift))?;
+        let values = PackedIntegers::pack(&self.saved.sums.coarsened(shift))?;
         let update = Update { task: task.clone(), round, plan, model, mask, values };
         Ok(Outbox { round, body: encode(&update)? })
     }

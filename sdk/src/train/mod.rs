@@ -302,18 +302,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Adds a release to the sum of a round's releases so far.
-pub(crate) fn add_release(sums: &mut Vec<i64>, released: &Released) {
-    sums.resize(released.values().len(), 0);
-    sums.iter_mut().zip(released.values()).for_each(|(s, v)| *s += v);
-}
-
-/// Coarsens a sum to units of 2^shift grid steps, to the nearest, halves upwards.
-/// Post-processing of a release.
-pub(crate) fn coarsen(sums: &[i64], shift: u32) -> Vec<i64> {
-    let half = if shift == 0 { 0 } else { 1_i64 << (shift - 1) };
-    sums.iter().map(|s| (s + half) >> shift).collect()
-}
-
 #[cfg(test)]
 mod tests;

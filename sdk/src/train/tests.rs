@@ -275,9 +275,3 @@ fn dropout_has_the_same_masks_on_kernels_and_tensors() {
         Case { standardisation: Standardisation::none(), ..Case::new(kernels.model, 4, false) };
     assert_eq!(plain.sums(&parameters, &[2]), again.sums(&parameters, &[2]));
 }
-
-#[test]
-fn coarsening_rounds_to_the_nearest_unit() {
-    assert_eq!(coarsen(&[7, 8, -8, -9, 24], 4), [0, 1, 0, -1, 2]);
-    assert_eq!(coarsen(&[7, -9], 0), [7, -9]);
-}

@@ -1,10 +1,52 @@
 //! Signed integers packed to the fewest bits that hold the largest of them.
 
+use adafed_privacy::RoundRelease;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
 /// A vector of integers, zigzag-coded at one width.
+///
+/// Only a release can be packed, and so leave the device:
+///
+/// ```
+/// use adafed_privacy::RoundRelease;
+/// use adafed_wire::{Error, PackedIntegers};
+///
+/// fn pack(values: &RoundRelease) -> Result<PackedIntegers, Error> {
+///     PackedIntegers::pack(values)
+/// }
+/// ```
+///
+/// A clipped contribution, or a sum of them without noise, cannot:
+///
+/// ```compile_fail,E0308
+/// use adafed_privacy::Clipped;
+/// use adafed_wire::{Error, PackedIntegers};
+///
+/// fn pack(values: &Clipped<'_>) -> Result<PackedIntegers, Error> {
+///     PackedIntegers::pack(values)
+/// }
+/// ```
+///
+/// ```compile_fail,E0308
+/// use adafed_privacy::ClippedSum;
+/// use adafed_wire::{Error, PackedIntegers};
+///
+/// fn pack(values: &ClippedSum) -> Result<PackedIntegers, Error> {
+///     PackedIntegers::pack(values)
+/// }
+/// ```
+///
+/// Nor can integers of unknown origin:
+///
+/// ```compile_fail,E0308
+/// use adafed_wire::{Error, PackedIntegers};
+///
+/// fn pack(values: &[i64]) -> Result<PackedIntegers, Error> {
+///     PackedIntegers::pack(values)
+/// }
+/// ```
 ///
 /// An integer cannot say NaN: a device that sends one sends malformed bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,11 +61,12 @@ pub struct PackedIntegers {
 const WIDEST: u8 = 40;
 
 impl PackedIntegers {
-    /// Packs `values`.
+    /// Packs what a device releases in a round.
     ///
     /// # Errors
     /// [`Error::Malformed`] for a value beyond 40 bits.
-    pub fn pack(values: &[i64]) -> Result<Self, Error> {
+    pub fn pack(release: &RoundRelease) -> Result<Self, Error> {
+        let values = release.values();
         let zigzag = |v: i64| ((v << 1) ^ (v >> 63)) as u64;
         let widest = values.iter().map(|&v| 64 - zigzag(v).leading_zeros()).max().unwrap_or(0);
         if widest > u32::from(WIDEST) {
@@ -116,31 +159,35 @@ mod tests {
 
     use super::*;
 
+    fn release(values: &[i64]) -> RoundRelease {
+        serde_json::from_value(values.into()).unwrap()
+    }
+
     proptest! {
         #[test]
         fn packing_loses_nothing(
             values in prop::collection::vec(-(1_i64 << 39)..(1_i64 << 39), 0..100), shift in 0..39,
         ) {
             let values: Vec<i64> = values.iter().map(|v| v >> shift).collect();
-            let packed = PackedIntegers::pack(&values).unwrap();
+            let packed = PackedIntegers::pack(&release(&values)).unwrap();
             prop_assert_eq!(packed.unpack(values.len()).unwrap(), values);
         }
     }
 
     #[test]
     fn small_integers_take_few_bytes() {
-        let packed = PackedIntegers::pack(&[0, -1, 1, -2, 3, -4, 2, 0]).unwrap();
+        let packed = PackedIntegers::pack(&release(&[0, -1, 1, -2, 3, -4, 2, 0])).unwrap();
         assert_eq!((packed.width, packed.bits.len()), (3, 3));
     }
 
     #[test]
     fn parts_that_do_not_fit_each_other_are_refused() {
-        let packed = PackedIntegers::pack(&[5, -6, 7]).unwrap();
+        let packed = PackedIntegers::pack(&release(&[5, -6, 7])).unwrap();
         assert!(packed.unpack(4).is_err());
         let cut = PackedIntegers { bits: packed.bits[..1].to_vec(), ..packed.clone() };
         assert!(cut.unpack(3).is_err());
         let wide = PackedIntegers { width: 41, ..packed };
         assert!(wide.unpack(3).is_err());
-        assert!(PackedIntegers::pack(&[1 << 40]).is_err());
+        assert!(PackedIntegers::pack(&release(&[1 << 40])).is_err());
     }
 }

@@ -147,7 +147,7 @@ fn restore(task: &Task, sum: &ReleasedSum) -> Result<ReleasedGradient, Failure> 
 
 fn update(values: &[i64]) -> Result<adafed::wire::Update, Failure> {
     let digest = adafed::wire::Digest::of(b"public");
-    let values = PackedIntegers::pack(values)?;
+    let values = PackedIntegers::pack(&serde_json::from_value(values.into())?)?;
     let task = adafed_tests::fixture::task()?;
     Ok(adafed::wire::Update { task, round: 0, plan: digest, model: digest, mask: digest, values })
 }
