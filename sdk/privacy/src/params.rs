@@ -90,6 +90,9 @@ parameter!(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde::de::IntoDeserializer;
+
     use super::*;
 
     #[test]
@@ -110,6 +113,25 @@ mod tests {
         assert!(ClipNorm::new(0.0).is_err() && ClipNorm::new(1e-3).is_ok());
         assert!(NoiseMultiplier::new(-1.0).is_err() && NoiseMultiplier::new(0.0).is_ok());
         assert!(SamplingRate::new(1.0 + 1e-9).is_err() && SamplingRate::new(0.0).is_ok());
+    }
+
+    /// Through serde from any number, NaN and infinities too, which JSON cannot write.
+    fn read<'de, T: Deserialize<'de>>(x: f64) -> Option<T> {
+        T::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(x)).ok()
+    }
+
+    proptest! {
+        #[test]
+        fn serde_refuses_every_invalid_parameter(bits in any::<u64>(), small in -3.0..3.0_f64) {
+            for x in [f64::from_bits(bits), small, f64::NAN, f64::INFINITY, -0.0] {
+                let (share, size) = ((0.0..=1.0).contains(&x), x >= 0.0 && x.is_finite());
+                prop_assert_eq!(read::<Delta>(x).is_some(), share);
+                prop_assert_eq!(read::<SamplingRate>(x).is_some(), share);
+                prop_assert_eq!(read::<Epsilon>(x).is_some(), size);
+                prop_assert_eq!(read::<NoiseMultiplier>(x).is_some(), size);
+                prop_assert_eq!(read::<ClipNorm>(x).is_some(), size && x > 0.0);
+            }
+        }
     }
 
     #[test]

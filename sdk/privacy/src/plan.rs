@@ -171,3 +171,70 @@ impl PrivacyPlan {
         self.noise_multiplier(round).value() * f64::from(self.resolution_bits.steps_per_clip())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn valid() -> Value {
+        json!({
+            "trust": "local", "adjacency": "add_remove", "rate": 0.05, "nominal_examples": 600,
+            "clip": 0.5, "resolution_bits": 18, "delta": 1e-5, "local_steps": 2,
+            "warmup": { "rounds": 5, "noise_multiplier": 1.1 },
+            "main": { "rounds": 20, "noise_multiplier": 1.1 },
+        })
+    }
+
+    fn refused(change: impl FnOnce(&mut Value)) -> bool {
+        let mut json = valid();
+        change(&mut json);
+        serde_json::from_value::<PrivacyPlan>(json).map_or(true, |plan| plan.check().is_err())
+    }
+
+    #[test]
+    fn a_plan_with_any_field_out_of_range_is_refused() {
+        assert!(!refused(|_| ()));
+        for (field, value) in [
+            ("trust", json!("central")),
+            ("adjacency", json!("zero_out")),
+            ("rate", json!(0.0)),
+            ("rate", json!(1.1)),
+            ("nominal_examples", json!(0)),
+            ("clip", json!(0)),
+            ("resolution_bits", json!(21)),
+            ("delta", json!(0)),
+            ("delta", json!(1)),
+            ("local_steps", json!(0)),
+            ("local_steps", json!(-1)),
+            ("sensitivity", json!(0.1)),
+        ] {
+            assert!(refused(|plan| plan[field] = value.clone()), "{field}: {value}");
+        }
+        for sigma in [json!(0), json!(-1), json!(null), json!("nan"), json!(1e12)] {
+            assert!(refused(|plan| plan["main"]["noise_multiplier"] = sigma.clone()), "{sigma}");
+        }
+        for field in valid().as_object().unwrap().keys() {
+            assert!(refused(|plan| drop(plan.as_object_mut().unwrap().remove(field))), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_plan_without_rounds_is_refused() {
+        assert!(refused(|plan| {
+            plan["warmup"]["rounds"] = json!(0);
+            plan["main"]["rounds"] = json!(0);
+        }));
+    }
+
+    #[test]
+    fn a_plan_of_replacement_is_charged_as_one() {
+        let mut json = valid();
+        let one = serde_json::from_value::<PrivacyPlan>(json.clone()).unwrap();
+        json["adjacency"] = json!("replace_one");
+        let two = serde_json::from_value::<PrivacyPlan>(json).unwrap();
+        assert_eq!(two.round_event(0).unwrap().adjacency, Adjacency::ReplaceOne);
+        assert!(two.epsilon().epsilon > one.epsilon().epsilon);
+    }
+}
