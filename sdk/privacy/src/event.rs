@@ -26,6 +26,28 @@ pub enum Adjacency {
     ReplaceOne,
 }
 
+impl Adjacency {
+    /// Distance between sums over neighbours at most, in bounds on one contribution: the
+    /// only place that knows it.
+    #[must_use]
+    pub const fn distance(self) -> u32 {
+        match self {
+            Self::AddRemove => 1,
+            Self::ReplaceOne => 2,
+        }
+    }
+}
+
+/// L2 sensitivity of a sum on the lattice: it means nothing without the neighbours it is
+/// about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sensitivity {
+    /// Which data sets are neighbours.
+    pub adjacency: Adjacency,
+    /// Largest distance of their sums, in grid steps.
+    pub steps: u32,
+}
+
 /// A batch of fixed size drawn without replacement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "WrittenFixedSize", deny_unknown_fields)]

@@ -38,7 +38,7 @@ pub use outer::OuterShape;
 pub use sum::{ClippedSum, Contribution};
 pub(crate) use totals::add_totals;
 
-use crate::{ClipNorm, Error};
+use crate::{Adjacency, ClipNorm, Error, Sensitivity};
 
 /// Grid steps in one clip norm, as a power of two: C = 2^bits grid steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +99,7 @@ impl<'a> PerExample<'a> {
 /// One example's contribution on the lattice.
 ///
 /// # Guarantee
-/// Its L2 norm is at most [`Lattice::sensitivity`] grid steps: the sum of squares was
+/// Its L2 norm is at most [`Lattice::norm_steps`] grid steps: the sum of squares was
 /// checked in exact integer arithmetic.
 pub struct Clipped<'a>(&'a [i32]);
 
@@ -156,11 +156,16 @@ impl Lattice {
         Ok(Self { steps_per_clip, grid: clip.value() / steps, radius })
     }
 
-    /// L2 sensitivity of a sum of clipped contributions under add/remove adjacency, in
-    /// grid steps.
+    /// Bound on the L2 norm of what one example adds to a sum, in grid steps.
     #[must_use]
-    pub const fn sensitivity(&self) -> u32 {
+    pub const fn norm_steps(&self) -> u32 {
         self.steps_per_clip
+    }
+
+    /// L2 sensitivity of a sum of clipped contributions.
+    #[must_use]
+    pub const fn sensitivity(&self, adjacency: Adjacency) -> Sensitivity {
+        Sensitivity { adjacency, steps: self.steps_per_clip * adjacency.distance() }
     }
 
     /// Length g of one grid step, in the units of the standardised gradient.
@@ -339,7 +344,7 @@ mod tests {
         ) {
             let values: Vec<f32> = values.iter().map(|x| x * (scale as f32).exp2()).collect();
             let lattice = lattice(0.7, values.len());
-            let bound = u64::from(lattice.sensitivity()).pow(2);
+            let bound = u64::from(lattice.norm_steps()).pow(2);
             prop_assert!(norm_squared(&clip(&lattice, &values)) <= bound);
         }
 

@@ -18,7 +18,9 @@ mod release;
 mod sampler;
 
 pub use error::Error;
-pub use event::{Adjacency, Composition, Event, FixedSize, MOST_MECHANISMS, Mechanism, NoEvent};
+pub use event::{
+    Adjacency, Composition, Event, FixedSize, MOST_MECHANISMS, Mechanism, NoEvent, Sensitivity,
+};
 pub use lattice::{
     ClipFactor, Clipped, ClippedSum, Contribution, Lattice, NormBound, OuterShape, PerExample,
     Places, ResolutionBits, Rounded, SumLayout,

@@ -89,7 +89,7 @@ impl About {
         }
         let totals = ClippedSum::reveal(vec![&mut sum]);
         let z = numbers(&step["z"]);
-        let steps_of_noise = self.sigma * f64::from(lattice.sensitivity());
+        let steps_of_noise = self.sigma * f64::from(lattice.norm_steps());
         let noisy = |j: usize| totals[j] + (z[j] * steps_of_noise).round() as i64;
         let active: Vec<i64> = mask.indices().map(noisy).collect();
         let mut dense = vec![0.0; self.d];

@@ -58,10 +58,8 @@ pub(super) enum Pair {
 impl Pair {
     /// `None` where nothing depends on the data.
     pub(super) fn of(event: &Event) -> Option<Self> {
-        let (replaces, distance) = match event.adjacency {
-            Adjacency::AddRemove => (false, 1.0),
-            Adjacency::ReplaceOne => (true, 2.0),
-        };
+        let replaces = event.adjacency == Adjacency::ReplaceOne;
+        let distance = f64::from(event.adjacency.distance());
         let idle = |q: f64| event.count == 0 || q == 0.0;
         match event.mechanism {
             Mechanism::PoissonGaussian { rate, .. } if idle(rate.value()) => None,
