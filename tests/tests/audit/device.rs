@@ -1,11 +1,12 @@
-//! A whole device against a whole server: what its ledger says at the moment at which an
-//! update leaves.
+//! A whole device against a whole server: everything that leaves it, and what its ledger says
+//! at the moment at which an update does.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use adafed::Next;
-use adafed::data::digits;
+use adafed::data::{Examples, digits};
 use adafed::transport::{Error, HttpTransport, Request, Response, Transport};
 use adafed::wire::Digest;
 use adafed_server::{Server, ServerConfig};
@@ -14,13 +15,19 @@ use tokio::runtime::Runtime;
 
 use crate::setup::{Records, ledger};
 
-/// An update on its way, and the device's records when it left.
+/// A request on its way, and the device's records when it left.
 struct Sent {
-    body: Vec<u8>,
+    request: Request,
     records: String,
 }
 
-/// Reads the device's ledger before it lets an update pass.
+impl Sent {
+    fn is_update(&self) -> bool {
+        self.request.method == "PUT" && self.request.path.contains("/updates/")
+    }
+}
+
+/// Reads the device's ledger before it lets a request pass.
 struct Spy {
     inner: HttpTransport,
     ledger: PathBuf,
@@ -29,17 +36,15 @@ struct Spy {
 
 impl Transport for Spy {
     fn send(&self, request: &Request) -> Result<Response, Error> {
-        if request.method == "PUT" && request.path.contains("/updates/") {
-            let records = std::fs::read_to_string(&self.ledger).unwrap_or_default();
-            let sent = Sent { body: request.body.clone(), records };
-            self.sent.lock().map_err(|e| Error { reason: e.to_string() })?.push(sent);
-        }
+        let records = std::fs::read_to_string(&self.ledger).unwrap_or_default();
+        let sent = Sent { request: request.clone(), records };
+        self.sent.lock().map_err(|e| Error { reason: e.to_string() })?.push(sent);
         self.inner.send(request)
     }
 }
 
-/// The updates of a device that takes part in four rounds of two steps.
-fn updates(folder: &Path) -> Result<Vec<Sent>, Failure> {
+/// All requests of a device that takes part in four rounds of two steps.
+fn requests(folder: &Path, data: Examples) -> Result<Vec<Sent>, Failure> {
     let runtime = Runtime::new()?;
     let listen = ([127, 0, 0, 1], 0).into();
     let config = ServerConfig::new(listen, folder.join("server.sqlite"), "administrator-of-tests");
@@ -52,7 +57,7 @@ fn updates(folder: &Path) -> Result<Vec<Sent>, Failure> {
     let token = runtime.block_on(service.create_token(1))?;
     let (home, sent) = (folder.join("device"), Arc::new(Mutex::new(Vec::new())));
     let spy = Spy { inner, ledger: home.join("ledger.jsonl"), sent: sent.clone() };
-    let mut device = fixture::device(&home, spy, &token, digits(1, 50), fixture::policy(100.0)?)?;
+    let mut device = fixture::device(&home, spy, &token, data, fixture::policy(100.0)?)?;
     while device.tick()?.next != Next::Never {}
     drop(device);
     let sent = Arc::into_inner(sent).ok_or("somebody still listens")?;
@@ -63,18 +68,48 @@ fn updates(folder: &Path) -> Result<Vec<Sent>, Failure> {
 fn an_update_is_charged_and_recorded_before_its_first_byte_leaves() -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let (task, delta) = (fixture::task()?, fixture::privacy(2, 2, 2)?.delta);
-    let sent = updates(folder.path())?;
-    assert_eq!(sent.len(), 4);
+    let sent = requests(folder.path(), digits(1, 50))?;
+    let updates: Vec<&Sent> = sent.iter().filter(|sent| sent.is_update()).collect();
+    assert_eq!(updates.len(), 4);
     let mut spent = 0.0;
-    for (round, Sent { body, records }) in (0..).zip(sent) {
+    for (round, Sent { request, records }) in (0..).zip(updates) {
         // Killed now, the device would start again with these records.
-        let after = ledger(Records::of(&records)?)?;
+        let after = ledger(Records::of(records)?)?;
         assert!(after.charged_rounds(task.as_str()).eq(0..=round));
         let recorded = after.released(task.as_str(), round).ok_or("no release is recorded")?;
-        assert_eq!(recorded, Digest::of(&body).to_string());
+        assert_eq!(recorded, Digest::of(&request.body).to_string());
         let epsilon = after.epsilon(task.as_str(), delta).epsilon;
         assert!(epsilon > spent);
         spent = epsilon;
     }
+    Ok(())
+}
+
+/// Requests other than updates, without what names a device or is itself a digest.
+fn besides_updates(sent: &[Sent]) -> BTreeSet<(String, String, Vec<u8>)> {
+    let of = |request: &Request| {
+        let parts = request.path.split('/').map(|part| {
+            let digest = part.len() == 64 && part.bytes().all(|b| b.is_ascii_hexdigit());
+            if digest { "*" } else { part }
+        });
+        let enrols = request.path.ends_with("enrol") || request.path.ends_with("devices");
+        let body = if enrols { Vec::new() } else { request.body.clone() };
+        (request.method.to_owned(), parts.collect::<Vec<_>>().join("/"), body)
+    };
+    sent.iter().filter(|sent| !sent.is_update()).map(|sent| of(&sent.request)).collect()
+}
+
+#[test]
+fn nothing_besides_updates_depends_on_the_examples() -> Result<(), Failure> {
+    let (one, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let many = requests(one.path(), digits(1, 300))?;
+    let few = requests(other.path(), digits(2, 3))?;
+    assert_eq!(besides_updates(&many), besides_updates(&few));
+    assert_eq!(besides_updates(&many).len(), 4, "{:?}", besides_updates(&many));
+    // Nor do the headers, but for the device's name, the time and the signature.
+    let names = |sent: &[Sent]| -> BTreeSet<&str> {
+        sent.iter().flat_map(|s| &s.request.headers).map(|(name, _)| *name).collect()
+    };
+    assert_eq!(names(&many), names(&few));
     Ok(())
 }
