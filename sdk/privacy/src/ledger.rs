@@ -263,6 +263,17 @@ impl<S: LedgerStore> Ledger<S> {
         accounting::epsilon(&self.composition(task), delta)
     }
 
+    /// Every task that was accepted, by name, with digest and privacy plan.
+    pub fn tasks(&self) -> impl Iterator<Item = (&str, &str, &PrivacyPlan)> {
+        self.tasks.iter().map(|(task, a)| (task.as_str(), a.digest.as_str(), &a.plan))
+    }
+
+    /// Hash of the last record, which names the ledger's state; empty before the first.
+    #[must_use]
+    pub fn head(&self) -> &str {
+        &self.last_hash
+    }
+
     /// The owner's limits.
     #[must_use]
     pub const fn policy(&self) -> &Policy {

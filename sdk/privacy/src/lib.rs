@@ -14,6 +14,7 @@ mod params;
 mod plan;
 mod policy;
 mod release;
+pub mod report;
 
 pub use error::Error;
 pub use event::{Adjacency, Composition, Event, Mechanism};
