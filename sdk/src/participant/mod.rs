@@ -6,6 +6,7 @@
 mod builder;
 mod connection;
 mod job;
+mod report;
 
 use std::sync::Arc;
 
@@ -30,6 +31,12 @@ mod entry {
     pub(super) const ENROLLED: &str = "enrolled";
     pub(super) const ROUND: &str = "round.bin";
     pub(super) const OUTBOX: &str = "outbox.bin";
+    pub(super) const REPORT: &str = "privacy-report.json";
+
+    /// The whole plan of a task, which the ledger knows by digest only.
+    pub(super) fn plan(task: &str) -> String {
+        format!("plan-{task}.bin")
+    }
 }
 
 /// What a tick did.
@@ -190,6 +197,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
         let job = Job::fetch(&mut self.connection, &self.task, assignment)?;
         job.check_examples(&*self.data)?;
         self.ledger.accept(self.task.as_str(), &job.plan_digest(), &job.plan().privacy)?;
+        self.keep_plan(job.plan())?;
         self.store.save(entry::ROUND, &job.save()?)?;
         self.phase = Phase::Training(Box::new(job));
         progress(Activity::Joined { round }, Next::Now)
@@ -215,6 +223,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
         self.ledger.record_release(permit, &outbox.digest())?;
         self.store.remove(entry::ROUND)?;
         self.phase = Phase::Uploading(outbox);
+        self.keep_report();
         progress(Activity::Released { round }, Next::Now)
     }
 
@@ -284,6 +293,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
     /// When the bytes are not a saved round of this task.
     pub fn restore(&mut self, saved: &[u8]) -> Result<(), Error> {
         let job = Job::restore(saved, &self.task)?;
+        self.keep_plan(job.plan())?;
         self.store.save(entry::ROUND, saved)?;
         self.phase = Phase::Training(Box::new(job));
         Ok(())
