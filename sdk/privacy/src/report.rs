@@ -12,7 +12,7 @@ mod task;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Composition, Error, Ledger, LedgerStore, Policy};
+use crate::{Composition, Delta, Error, Ledger, LedgerStore, Policy, PrivacyPlan};
 
 pub use account::{Account, Bound};
 pub use check::{Difference, RELATIVE_TOLERANCE, differences};
@@ -86,13 +86,24 @@ impl PrivacyReport {
         ledger: &Ledger<S>,
         sources: impl Fn(&str) -> Option<Sources>,
     ) -> Self {
+        Self::following(None, ledger, sources)
+    }
+
+    /// The same, where an earlier report of the ledger is at hand: what did not change
+    /// since is taken from it, which saves half of the time.
+    #[must_use]
+    pub fn following<S: LedgerStore>(
+        earlier: Option<&Self>,
+        ledger: &Ledger<S>,
+        sources: impl Fn(&str) -> Option<Sources>,
+    ) -> Self {
         let tasks = ledger.tasks().map(|(task, digest, plan)| {
             let rounds_charged = RoundsCharged::of(plan, ledger.charged_rounds(task));
             let events = ledger.composition(task).events().to_vec();
             TaskReport::new(task, digest, *plan, rounds_charged, events, sources(task))
         });
         let (policy, head) = (ledger.policy().clone(), ledger.head().to_owned());
-        Self::from_parts(tasks.collect(), policy, head, Software::current())
+        Self::from_parts(tasks.collect(), policy, head, Software::current(), earlier)
     }
 
     fn from_parts(
@@ -100,14 +111,15 @@ impl PrivacyReport {
         policy: Policy,
         ledger_head: String,
         software: Software,
+        earlier: Option<&Self>,
     ) -> Self {
-        let charged: Composition = tasks.iter().flat_map(|t| t.events.iter().cloned()).collect();
-        let mut accepted = Composition::new();
-        tasks.iter().for_each(|t| accepted.extend(&t.plan.composition()));
-        // Plans after the first were chosen by a server that had seen releases.
-        let adaptive = tasks.len() > 1;
-        let spent = Account::new(&charged, policy.delta, adaptive);
-        let committed = Account::new(&accepted, policy.delta, adaptive);
+        let spent = spent(&tasks, policy.delta);
+        let committed = match earlier {
+            Some(known) if known.policy == policy && plans(&known.tasks).eq(plans(&tasks)) => {
+                known.committed
+            }
+            _ => committed(&tasks, policy.delta),
+        };
         Self {
             format: Format::CURRENT,
             software,
@@ -123,4 +135,30 @@ impl PrivacyReport {
             not_covered: statements::NOT_COVERED.map(str::to_owned).to_vec(),
         }
     }
+}
+
+fn plans(tasks: &[TaskReport]) -> impl Iterator<Item = &PrivacyPlan> {
+    tasks.iter().map(|task| &task.plan)
+}
+
+/// Plans after the first were chosen by a server that had seen releases.
+const fn adaptive(tasks: &[TaskReport]) -> bool {
+    tasks.len() > 1
+}
+
+fn spent(tasks: &[TaskReport], delta: Delta) -> Account {
+    match tasks {
+        // The same question was asked for the task.
+        [task] if task.plan.delta == delta => task.spent,
+        _ => {
+            let charged = tasks.iter().flat_map(|task| task.events.iter().cloned()).collect();
+            Account::new(&charged, delta, adaptive(tasks))
+        }
+    }
+}
+
+fn committed(tasks: &[TaskReport], delta: Delta) -> Account {
+    let mut accepted = Composition::new();
+    plans(tasks).for_each(|plan| accepted.extend(&plan.composition()));
+    Account::new(&accepted, delta, adaptive(tasks))
 }

@@ -77,6 +77,19 @@ fn several_tasks_are_bounded_by_renyi_divergences() {
 }
 
 #[test]
+fn a_report_that_follows_another_is_the_same_as_a_new_one() {
+    let mut ledger = ledger(&[("a", plan(), 7)]);
+    let earlier = PrivacyReport::new(&ledger, |_| Some(SOURCES));
+    ledger.charge("a", 7).map(drop).unwrap();
+    let fresh = PrivacyReport::new(&ledger, |_| Some(SOURCES));
+    assert_eq!(PrivacyReport::following(Some(&earlier), &ledger, |_| Some(SOURCES)), fresh);
+    ledger.accept("b", "digest-of-b", &two_phases()).unwrap();
+    let fresh = PrivacyReport::new(&ledger, |_| Some(SOURCES));
+    assert_eq!(PrivacyReport::following(Some(&earlier), &ledger, |_| Some(SOURCES)), fresh);
+    assert_ne!(fresh.committed, earlier.committed);
+}
+
+#[test]
 fn a_report_comes_back_from_json_to_the_bit() {
     let report = report(&[("a", plan(), 7), ("b", two_phases(), 25)]);
     let text = serde_json::to_string_pretty(&report).unwrap();

@@ -11,6 +11,7 @@ mod report;
 use std::sync::Arc;
 
 use adafed_privacy::accounting::EpsilonBound;
+use adafed_privacy::report::PrivacyReport;
 use adafed_privacy::{Ledger, Policy};
 use adafed_wire::{CheckinRequest, CheckinResponse, DeviceId, Digest, TaskId, decode, path};
 
@@ -124,6 +125,8 @@ pub struct Participant<T, S: Store> {
     phase: Phase,
     enrolled: bool,
     failures: u32,
+    /// The last report that was kept.
+    report: Option<PrivacyReport>,
 }
 
 impl<T: Transport, S: Store> Participant<T, S> {
@@ -197,7 +200,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
         let job = Job::fetch(&mut self.connection, &self.task, assignment)?;
         job.check_examples(&*self.data)?;
         self.ledger.accept(self.task.as_str(), &job.plan_digest(), &job.plan().privacy)?;
-        self.keep_plan(job.plan())?;
+        self.keep_plan(&job)?;
         self.store.save(entry::ROUND, &job.save()?)?;
         self.phase = Phase::Training(Box::new(job));
         progress(Activity::Joined { round }, Next::Now)
@@ -293,7 +296,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
     /// When the bytes are not a saved round of this task.
     pub fn restore(&mut self, saved: &[u8]) -> Result<(), Error> {
         let job = Job::restore(saved, &self.task)?;
-        self.keep_plan(job.plan())?;
+        self.keep_plan(&job)?;
         self.store.save(entry::ROUND, saved)?;
         self.phase = Phase::Training(Box::new(job));
         Ok(())

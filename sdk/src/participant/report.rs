@@ -3,6 +3,7 @@
 use adafed_privacy::report::PrivacyReport;
 use adafed_wire::{SignedReport, TaskPlan, decode, encode};
 
+use super::job::Job;
 use super::{Participant, entry};
 use crate::Error;
 use crate::store::Store;
@@ -22,7 +23,8 @@ impl<T: Transport, S: Store> Participant<T, S> {
         let plans: Vec<TaskPlan> =
             plans.filter_map(Result::transpose).collect::<Result<_, Error>>()?;
         let plan = |task: &str| plans.iter().find(|p| p.task.as_str() == task);
-        let report = PrivacyReport::new(&self.ledger, |task| plan(task).map(TaskPlan::sources));
+        let sources = |task: &str| plan(task).map(TaskPlan::sources);
+        let report = PrivacyReport::following(self.report.as_ref(), &self.ledger, sources);
         Ok(SignedReport::sign(report, plans, self.connection.key())?)
     }
 
@@ -31,19 +33,25 @@ impl<T: Transport, S: Store> Participant<T, S> {
         Ok(bytes.map(|bytes| decode(&bytes)).transpose()?)
     }
 
-    /// Keeps the plan of this task. It never changes, so once is enough.
-    pub(super) fn keep_plan(&self, plan: &TaskPlan) -> Result<(), Error> {
-        let name = entry::plan(self.task.as_str());
-        if self.store.load(&name)?.is_none() {
-            self.store.save(&name, &encode(plan)?)?;
+    /// Keeps the plan of a round, if it is the one that the ledger knows by its digest. It
+    /// never changes, so it is written once.
+    pub(super) fn keep_plan(&self, job: &Job) -> Result<(), Error> {
+        let (task, offered) = (self.task.as_str(), job.plan_digest());
+        let accepted = self.ledger.tasks().any(|(t, digest, _)| t == task && digest == offered);
+        let (name, bytes) = (entry::plan(task), encode(job.plan())?);
+        if accepted && self.store.load(&name)?.as_ref() != Some(&bytes) {
+            self.store.save(&name, &bytes)?;
         }
         Ok(())
     }
 
     /// Writes the report beside the ledger. The ledger is what counts: where this fails,
     /// the release goes its way, the old report stays, and the next release tries again.
-    pub(super) fn keep_report(&self) {
-        let report = self.privacy_report().and_then(|report| Ok(report.to_json()?));
-        let _ = report.and_then(|text| Ok(self.store.save(entry::REPORT, text.as_bytes())?));
+    pub(super) fn keep_report(&mut self) {
+        let Ok(signed) = self.privacy_report() else { return };
+        if let Ok(text) = signed.to_json() {
+            let _ = self.store.save(entry::REPORT, text.as_bytes());
+        }
+        self.report = Some(signed.report);
     }
 }

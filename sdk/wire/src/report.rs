@@ -4,7 +4,6 @@
 use adafed_algorithm::{ImportanceRule, Retention, ScaleRule};
 use adafed_privacy::report::{Difference, PrivacyReport, Source, Sources, differences};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::plan::TaskPlan;
 use crate::signature::{DeviceKey, verify_report};
@@ -171,9 +170,8 @@ impl SignedReport {
             }
             Err(e) => found.push(Difference::new(format!("plans[{place}]"), "unusable", e)),
         }
-        let planned = (value(&plan.privacy), value(&Some(plan.sources())));
-        found.extend(differences(&at("plan"), &value(&task.plan), &planned.0));
-        found.extend(differences(&at("sources"), &value(&task.sources), &planned.1));
+        found.extend(differences(&at("plan"), &task.plan, &plan.privacy));
+        found.extend(differences(&at("sources"), &task.sources, &Some(plan.sources())));
         found
     }
 }
@@ -198,10 +196,6 @@ impl TaskPlan {
 
 fn malformed(e: serde_json::Error) -> Error {
     Error::Malformed { what: NAME, reason: e.to_string() }
-}
-
-fn value(part: &impl Serialize) -> Value {
-    serde_json::to_value(part).expect("plans have no map whose keys are not text")
 }
 
 /// Names as text, where people read.

@@ -47,8 +47,8 @@ impl PrivacyReport {
         let tasks = self.tasks.iter().map(TaskReport::recomputed).collect();
         let (policy, head) = (self.policy.clone(), self.ledger_head.clone());
         // A report of an older build is measured against the same figures.
-        let recomputed = Self::from_parts(tasks, policy, head, self.software.clone());
-        let mut found = differences("", &value_of(self), &value_of(&recomputed));
+        let recomputed = Self::from_parts(tasks, policy, head, self.software.clone(), None);
+        let mut found = differences("", self, &recomputed);
         for (index, task) in self.tasks.iter().enumerate() {
             found.extend(task.contradictions(&format!("tasks[{index}]")));
         }
@@ -60,25 +60,29 @@ pub(super) fn digest_of(value: &impl Serialize) -> String {
     hex::encode(digest(&SHA256, value_of(value).to_string().as_bytes()))
 }
 
-pub(super) fn value_of<T: Serialize + ?Sized>(value: &T) -> Value {
-    serde_json::to_value(value).expect("a report has no map whose keys are not text")
+fn value_of(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("parts of a report have no map whose keys are not text")
 }
 
 /// Where two documents differ, field by field, under the path `at` (empty at the root).
 #[must_use]
-pub fn differences(at: &str, stated: &Value, recomputed: &Value) -> Vec<Difference> {
+pub fn differences<T: Serialize>(at: &str, stated: &T, recomputed: &T) -> Vec<Difference> {
+    compare(at, &value_of(stated), &value_of(recomputed))
+}
+
+fn compare(at: &str, stated: &Value, recomputed: &Value) -> Vec<Difference> {
     match (stated, recomputed) {
         (Value::Object(a), Value::Object(b)) if a.len() == b.len() => {
             let dot = if at.is_empty() { "" } else { "." };
             let null = Value::Null;
             let other = |key: &String| b.get(key).unwrap_or(&null);
             let field = |(key, value): (&String, &Value)| {
-                differences(&format!("{at}{dot}{key}"), value, other(key))
+                compare(&format!("{at}{dot}{key}"), value, other(key))
             };
             a.iter().flat_map(field).collect()
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            let entry = |(index, (a, b))| differences(&format!("{at}[{index}]"), a, b);
+            let entry = |(index, (a, b))| compare(&format!("{at}[{index}]"), a, b);
             a.iter().zip(b).enumerate().flat_map(entry).collect()
         }
         _ if agree(stated, recomputed) => Vec::new(),

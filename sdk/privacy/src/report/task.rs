@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Account;
-use super::check::{Difference, differences, value_of};
+use super::check::{Difference, differences};
 use crate::plan::{PrivacyPlan, TrustModel};
 use crate::{Adjacency, Composition, Event};
 
@@ -144,9 +144,8 @@ impl TaskReport {
         if let Err(e) = self.plan.check() {
             found.push(Difference::new(format!("{at}.plan"), "unusable", e));
         }
-        let charged = self.rounds_charged.composition(&self.plan);
-        let (stated, planned) = (value_of(&self.events), value_of(charged.events()));
-        found.extend(differences(&format!("{at}.events"), &stated, &planned));
+        let planned = self.rounds_charged.composition(&self.plan).events().to_vec();
+        found.extend(differences(&format!("{at}.events"), &self.events, &planned));
         let steps_a_round = u64::from(self.plan.local_steps).max(1);
         let rounds = self.steps_charged as f64 / steps_a_round as f64;
         let (name, total) = (format!("{at}.rounds_charged"), self.rounds_charged.total());
