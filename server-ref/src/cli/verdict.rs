@@ -37,7 +37,7 @@ fn document(checked: &Checked) -> String {
     out += "\n";
     out += &row("all tasks", &spent(report));
     out += &policy(report);
-    for (label, words) in [("leaves", &report.released), ("not covered", &report.not_covered)] {
+    for (label, words) in [("released", &report.released), ("not covered", &report.not_covered)] {
         out += "\n";
         let labels = std::iter::once(label).chain(std::iter::repeat(""));
         words.iter().zip(labels).for_each(|(text, label)| out += &row(label, text));
@@ -157,7 +157,7 @@ fn part(label: &str, differences: &[Difference], good: &str) -> String {
 }
 
 fn difference(d: &Difference) -> String {
-    let Difference { field, stated, recomputed } = d;
+    let [field, stated, recomputed] = [&d.field, &d.stated, &d.recomputed].map(|t| printable(t));
     let indent = " ".repeat(LABEL);
     format!("{indent}{field}\n{indent}  stated      {stated}\n{indent}  recomputed  {recomputed}\n")
 }
@@ -196,11 +196,16 @@ fn word(value: &impl Serialize) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// A report's text must not move the cursor of whoever checks it.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
 /// A label and a text, broken into lines between words.
 fn row(label: &str, text: &str) -> String {
     let mut out = format!("{label:LABEL$}");
     let mut column = LABEL;
-    for (index, word) in text.split_whitespace().enumerate() {
+    for (index, word) in text.split_whitespace().map(printable).enumerate() {
         let width = word.chars().count();
         if index > 0 && column + 1 + width > WIDTH {
             out += &format!("\n{:LABEL$}", "");
@@ -209,8 +214,37 @@ fn row(label: &str, text: &str) -> String {
             out.push(' ');
             column += 1;
         }
-        out += word;
+        out += &word;
         column += width;
     }
     out + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_break_between_words_and_align() {
+        let text = row("label", &"word ".repeat(40));
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert!(text.starts_with("label          word") && text.lines().count() == 3, "{text}");
+        assert!(text.lines().skip(1).all(|line| line.starts_with("               word")));
+    }
+
+    #[test]
+    fn a_report_cannot_forge_a_verdict() {
+        let said = "\u{1b}[2J\r\nTRUE\n".to_owned();
+        let d = Difference { field: "x".into(), stated: said.clone(), recomputed: "1".into() };
+        for text in [difference(&d), row("task", &said)] {
+            assert!(!text.contains('\u{1b}') && !text.contains("\nTRUE"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn epsilon_is_never_told_smaller() {
+        let told = |x| super::told(Bound::new(x).unwrap());
+        assert_eq!([told(8.0), told(1.00001)], ["8.0000", "1.0001"]);
+        assert_eq!(told(f64::INFINITY), "infinity");
+    }
 }
