@@ -271,7 +271,7 @@ fn the_command_refuses_what_is_no_report() -> Result<(), Failure> {
     }
     for path in [out.join("none.json"), folder.path().join("first")] {
         let output = verify(&[], &path)?;
-        // A device's own folder holds its report.
+        // A device's own folder holds its report, so it can be named as well.
         assert_eq!(output.status.code(), Some(if path.is_dir() { 0 } else { 2 }));
     }
     assert_eq!(verify(&["--device", "x"], &out)?.status.code(), Some(2));

@@ -77,10 +77,11 @@ pub(super) fn privacy_statement(report: &Report) -> [String; 5] {
          is weaker), the fact that a device took part and when, and this page's accuracy, which \
          is measured on a public test set."
             .to_owned(),
-        "None of this needs to be believed. Beside this page, privacy-report.json holds what \
-         the device that spent most was charged, signed with its key, and the folder devices \
-         the same for every device; cargo adafed-verify FOLDER, where FOLDER is the folder of \
-         this page, computes every epsilon again from these files alone."
+        "These figures can be checked. Beside this page, privacy-report.json holds what the \
+         device that spent most was charged, signed with its key, and the folder devices the \
+         same for every device. The command cargo adafed-verify FOLDER, where FOLDER is the \
+         folder of this page, checks signatures and plans and computes every epsilon again \
+         from these files alone."
             .to_owned(),
     ]
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -88,7 +89,7 @@ impl Privacy {
         match verify.verdict() {
             Ok(verdict) => verify.print(&verdict),
             Err(Unreadable { path, reason }) => {
-                eprintln!("adafed-server: {} is no privacy report: {reason}", path.display());
+                eprintln!("adafed-server: {}: {reason}", path.display());
                 ExitCode::from(2)
             }
         }
@@ -105,9 +106,12 @@ impl Verify {
     }
 
     fn check(&self, file: PathBuf) -> Result<Checked, Unreadable> {
-        let unreadable = |reason: String| Unreadable { path: file.clone(), reason };
-        let text = fs::read_to_string(&file).map_err(|e| unreadable(e.to_string()))?;
-        let signed = SignedReport::from_json(&text).map_err(|e| unreadable(e.to_string()))?;
+        let text = fs::read_to_string(&file).map_err(|e| unread(&file, &e))?;
+        let malformed = |e: adafed_wire::Error| Unreadable {
+            path: file.clone(),
+            reason: format!("{e}; the file is cut short, changed, or something else"),
+        };
+        let signed = SignedReport::from_json(&text).map_err(malformed)?;
         let mut check = signed.check();
         let other = self.device.filter(|device| *device != signed.device);
         let other = other.map(|asked| Difference::new("device".into(), signed.device, asked));
@@ -116,11 +120,13 @@ impl Verify {
     }
 
     fn print(&self, verdict: &Verdict) -> ExitCode {
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(verdict).unwrap_or_default());
+        let text = if self.json {
+            serde_json::to_string_pretty(verdict).unwrap_or_default() + "\n"
         } else {
-            print!("{}", verdict::text(verdict));
-        }
+            verdict::text(verdict)
+        };
+        // A reader that left early, such as `head`, has what it wanted; the exit code stays.
+        let _ = io::stdout().write_all(text.as_bytes());
         ExitCode::from(u8::from(!verdict.is_true))
     }
 }
@@ -150,15 +156,17 @@ impl Verdict {
     }
 }
 
+fn unread(path: &Path, e: &io::Error) -> Unreadable {
+    Unreadable { path: path.to_owned(), reason: format!("cannot be read: {e}") }
+}
+
 fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Unreadable> {
     let run = folder.join(IN_A_FOLDER);
     let devices = folder.join("devices");
     let mut files: Vec<PathBuf> = run.exists().then_some(run).into_iter().collect();
     if devices.is_dir() {
-        let unreadable =
-            |e: std::io::Error| Unreadable { path: devices.clone(), reason: e.to_string() };
-        for entry in fs::read_dir(&devices).map_err(unreadable)? {
-            files.push(entry.map_err(unreadable)?.path());
+        for entry in fs::read_dir(&devices).map_err(|e| unread(&devices, &e))? {
+            files.push(entry.map_err(|e| unread(&devices, &e))?.path());
         }
     }
     files.retain(|file| file.extension().is_some_and(|e| e == "json"));

@@ -70,7 +70,7 @@ fn task(task: &TaskReport) -> String {
 fn charged(task: &TaskReport) -> String {
     let (charged, plan) = (task.rounds_charged, &task.plan);
     format!(
-        "{} of {} warm-up rounds, {} of {} main rounds, {} steps each: {} steps",
+        "{} of {} warm-up rounds, {} of {} main rounds; steps a round {}, steps {}",
         charged.warmup,
         plan.warmup.rounds,
         charged.main,
@@ -93,6 +93,7 @@ fn event(event: &Event) -> String {
 fn fields_of(name: &str, fields: &Value) -> String {
     let fields = fields.as_object().into_iter().flatten();
     fields.fold(name.to_owned(), |mut out, (field, value)| {
+        let value = if value.is_null() { "any".to_owned() } else { value.to_string() };
         let _ = write!(out, ", {field} {value}");
         out
     })
