@@ -39,14 +39,16 @@ fn execute(settings: Settings) -> Result<(), Error> {
     }
     json.as_deref().map(|file| temporary_in(folder_of(file))).transpose()?;
     let state = tempfile::tempdir()?;
-    let report = run.execute(state.path())?;
+    let (report, privacy) = run.execute(state.path())?;
     println!("{}", report::summary_table(&report));
     if let Some(file) = json {
         write_json(&report, &file)?;
     }
     if let Some(folder) = folder {
+        privacy.write(&folder)?;
         report::write(&report, &folder)?;
         println!("report: {}", folder.join("report.html").display());
+        println!("{}", how_to_check(&folder));
     }
     Ok(())
 }
@@ -58,6 +60,18 @@ fn write_json(report: &Report, file: &Path) -> Result<(), Error> {
     std::io::Write::write_all(&mut temporary, text.as_bytes())?;
     temporary.persist(file).map_err(|e| e.error)?;
     Ok(())
+}
+
+/// Where the signed privacy reports lie and how anybody checks them.
+fn how_to_check(folder: &Path) -> String {
+    let (most, all) = (folder.join("privacy-report.json"), folder.join("devices"));
+    format!(
+        "privacy report: {}, and one for each device in {}; check them with\n  \
+         cargo adafed-verify {}",
+        most.display(),
+        all.display(),
+        folder.display()
+    )
 }
 
 fn folder_of(file: &Path) -> &Path {

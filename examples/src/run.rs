@@ -15,7 +15,7 @@ use crate::Error;
 use crate::fleet::{self, Device, Fleet};
 use crate::in_process::InProcess;
 use crate::progress::{Progress, Shown};
-use crate::report::{self, Phase, Report, RoundRecord};
+use crate::report::{self, Phase, PrivacyReports, Report, RoundRecord};
 use crate::settings::Settings;
 use crate::task::Task;
 
@@ -58,11 +58,12 @@ impl Run {
         &self.task
     }
 
-    /// Runs to the end. Server and devices keep their state in `folder`.
+    /// Runs to the end: the figures, and what every device signed of its own. Server and
+    /// devices keep their state in `folder`.
     ///
     /// # Errors
     /// The first error of the server or of any device.
-    pub fn execute(self, folder: &Path) -> Result<Report, Error> {
+    pub fn execute(self, folder: &Path) -> Result<(Report, PrivacyReports), Error> {
         let started = Instant::now();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(DRIVERS)
@@ -88,8 +89,11 @@ impl Run {
             watched
         });
         let devices = fleet.finish()?;
-        let outcome = Outcome { accuracies: watched?, wall_s: started.elapsed().as_secs_f64() };
-        self.report(&runtime, &host.service, &devices, outcome)
+        let (accuracies, wall_s) = (watched?, started.elapsed().as_secs_f64());
+        let signed = devices.iter().map(Device::privacy_report).collect::<Result<_, _>>()?;
+        let signed = PrivacyReports::new(signed);
+        let outcome = Outcome { accuracies, wall_s, epsilon_median: signed.median_epsilon() };
+        Ok((self.report(&runtime, &host.service, &devices, outcome)?, signed))
     }
 
     /// Shows rounds as they are committed and measures accuracy where it is due.
@@ -170,6 +174,7 @@ impl Run {
             rounds: history.len() as u64,
             final_accuracy: outcome.accuracies.last().map_or(0.0, |(_, a)| *a),
             epsilon_max: privacy.epsilon,
+            epsilon_median: outcome.epsilon_median,
             delta: privacy.delta,
             accountant: privacy.accountant.to_string(),
             noise_multiplier: plan.privacy.least_noise_multiplier().value(),
@@ -194,6 +199,7 @@ impl Run {
 struct Outcome {
     accuracies: Vec<(u64, f64)>,
     wall_s: f64,
+    epsilon_median: f64,
 }
 
 /// How devices reach the server.

@@ -107,7 +107,8 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Write report.json, report.html and plots to this folder.
+    /// Write report.json, report.html, plots and the devices' signed privacy reports to this
+    /// folder.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
 

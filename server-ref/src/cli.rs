@@ -1,8 +1,11 @@
 //! The command line.
 //!
-//! Exit codes: 0 after a shutdown that was asked for, 2 for a wrong command line or
+//! Exit codes of `serve`: 0 after a shutdown that was asked for, 2 for a wrong command line or
 //! setting, 3 when the database cannot be used, 4 when the address cannot, 1 for
-//! anything else.
+//! anything else. Those of `privacy verify` are in its own module.
+
+mod privacy;
+mod verdict;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -20,7 +23,7 @@ const EXIT_CODES: &str = "Exit codes:\n  0  shut down as asked\n  1  any other f
 
 /// Reference aggregation server of AdaFed.
 #[derive(Debug, Parser)]
-#[command(name = "adafed-server", version, after_help = EXIT_CODES)]
+#[command(name = "adafed-server", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,7 +32,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve devices and people until ctrl-c or SIGTERM.
+    #[command(after_help = EXIT_CODES)]
     Serve(Serve),
+    /// Privacy reports of devices.
+    #[command(subcommand)]
+    Privacy(privacy::Privacy),
 }
 
 #[derive(Args)]
@@ -73,10 +80,16 @@ impl Serve {
 /// Runs the program named by the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Cli { command: Command::Serve(serve) } = Cli::parse();
+    match Cli::parse().command {
+        Command::Serve(serve) => start(&serve),
+        Command::Privacy(command) => command.run(),
+    }
+}
+
+fn start(serve: &Serve) -> ExitCode {
     start_log(&serve.log);
     match tokio::runtime::Runtime::new() {
-        Ok(runtime) => finish(runtime.block_on(run(&serve))),
+        Ok(runtime) => finish(runtime.block_on(run(serve))),
         Err(e) => {
             eprintln!("adafed-server: no threads to run on: {e}");
             ExitCode::from(1)

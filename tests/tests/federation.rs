@@ -253,6 +253,7 @@ fn a_restored_round_gives_the_same_bytes_and_cannot_be_released_twice() -> Resul
     twin.restore(&snapshot)?;
     tick_until(&mut twin, |a| matches!(a, Activity::Released { .. }))?;
     assert_eq!(std::fs::read(twin_home.join("outbox.bin"))?, outbox);
+    assert!(twin.privacy_report()?.check().is_true());
     // The old snapshot on the device that has released already is dropped.
     device.restore(&snapshot)?;
     let progress = device.tick()?;

@@ -1,12 +1,13 @@
 //! The result of a run: what was reached, what it cost in privacy and in bytes.
 //!
 //! [`write()`] puts `report.json`, `report.html` and the plots as SVG files into a
-//! directory; [`summary_table`] is the same in a terminal. The page needs no network
+//! directory, [`PrivacyReports`] what its devices signed; [`summary_table`] is the same in a terminal. The page needs no network
 //! and no script, so it can be mailed and read anywhere.
 
 mod files;
 mod html;
 mod plot;
+mod privacy;
 mod text;
 
 use std::io;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use privacy::PrivacyReports;
 pub use text::summary_table;
 
 /// What can go wrong while writing a report.
@@ -63,6 +65,8 @@ pub struct Report {
     pub final_accuracy: f64,
     /// Epsilon of the device that spent most.
     pub epsilon_max: f64,
+    /// Epsilon of the device in the middle.
+    pub epsilon_median: f64,
     /// Delta that every epsilon here is stated at.
     pub delta: f64,
     /// Accountant that gave the epsilon, for instance `pld`.
@@ -193,6 +197,7 @@ fn check_finite(report: &Report) -> Result<(), Error> {
     let figures = [
         ("final_accuracy", report.final_accuracy),
         ("epsilon_max", report.epsilon_max),
+        ("epsilon_median", report.epsilon_median),
         ("delta", report.delta),
         ("noise_multiplier", report.noise_multiplier),
         ("sampling_rate", report.sampling_rate),

@@ -36,6 +36,7 @@ fn report() -> Report {
         rounds: 60,
         final_accuracy: 92.61,
         epsilon_max: 8.0,
+        epsilon_median: 7.7,
         delta: 1e-5,
         accountant: "pld".to_owned(),
         noise_multiplier: 0.87,
@@ -82,6 +83,7 @@ fn the_json_has_its_promised_keys() {
     for key in [
         "final_accuracy",
         "epsilon_max",
+        "epsilon_median",
         "delta",
         "rounds",
         "clients",
@@ -226,4 +228,38 @@ fn the_summary_lines_up() {
     let table = summary_table(&report());
     assert!(table.contains("Final accuracy     92.61 %\n"), "{table}");
     assert!(table.contains("Largest epsilon    8.000 at delta 1e-5\n"), "{table}");
+}
+
+/// A device without tasks, whose report is true of nothing.
+fn signed() -> adafed::wire::SignedReport {
+    use adafed::privacy::{EphemeralStore, Ledger, Policy, report::PrivacyReport};
+    use adafed::wire::{DeviceKey, SignedReport};
+    let policy = Policy::new("8".parse().unwrap(), "0.00001".parse().unwrap()).unwrap();
+    let ledger = Ledger::open(EphemeralStore::default(), policy).unwrap();
+    let report = PrivacyReport::new(&ledger, |_| None);
+    let key = DeviceKey::from_pkcs8(&DeviceKey::generate().unwrap()).unwrap();
+    SignedReport::sign(report, vec![], &key).unwrap()
+}
+
+#[test]
+fn privacy_reports_of_an_earlier_run_are_replaced_and_other_files_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let names = |folder: &std::path::Path| -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let devices = directory.path().join("devices");
+    PrivacyReports::new(vec![signed(), signed()]).write(directory.path()).unwrap();
+    fs::write(devices.join("notes.json"), "mine").unwrap();
+    let last = signed();
+    PrivacyReports::new(vec![last.clone()]).write(directory.path()).unwrap();
+    let mut expected = vec![format!("{}.json", last.device), "notes.json".to_owned()];
+    expected.sort();
+    assert_eq!(names(&devices), expected);
+    assert_eq!(names(directory.path()), ["devices", "privacy-report.json"]);
+    let text = fs::read_to_string(directory.path().join("privacy-report.json")).unwrap();
+    assert_eq!(adafed::wire::SignedReport::from_json(&text).unwrap(), last);
 }

@@ -10,6 +10,7 @@ pub(super) fn figures(report: &Report) -> Vec<(&'static str, String)> {
         ("Data", report.data.clone()),
         ("Final accuracy", format!("{:.2} %", report.final_accuracy)),
         ("Largest epsilon", format!("{:.3} at delta {:e}", told(report.epsilon_max), report.delta)),
+        ("Median epsilon", format!("{:.3}", told(report.epsilon_median))),
         ("Accountant", report.accountant.clone()),
         ("Noise multiplier", format!("{:.4}", report.noise_multiplier)),
         ("Sampling rate", format!("{:.4}", report.sampling_rate)),
@@ -47,7 +48,7 @@ pub fn summary_table(report: &Report) -> String {
 }
 
 /// What the guarantee is and is not, a paragraph each.
-pub(super) fn privacy_statement(report: &Report) -> [String; 4] {
+pub(super) fn privacy_statement(report: &Report) -> [String; 5] {
     let (epsilon, delta) = (told(report.epsilon_max), report.delta);
     [
         format!(
@@ -75,6 +76,12 @@ pub(super) fn privacy_statement(report: &Report) -> [String; 4] {
         "It does not cover: a person as a whole who has many examples (their joint protection \
          is weaker), the fact that a device took part and when, and this page's accuracy, which \
          is measured on a public test set."
+            .to_owned(),
+        "These figures can be checked. Beside this page, privacy-report.json holds what the \
+         device that spent most was charged, signed with its key, and the folder devices the \
+         same for every device. The command cargo adafed-verify FOLDER, where FOLDER is the \
+         folder of this page, checks signatures and plans and computes every epsilon again \
+         from these files alone."
             .to_owned(),
     ]
 }

@@ -13,10 +13,10 @@ pub struct TensorLayout {
 }
 
 impl TensorLayout {
-    /// Number of entries.
+    /// Number of entries; `usize::MAX` where there would be more.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |n, &size| n.saturating_mul(size))
     }
 
     /// Whether the tensor has no entries.
@@ -42,10 +42,10 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Number d of parameters.
+    /// Number d of parameters; `usize::MAX` where there would be more.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.tensors.iter().map(TensorLayout::len).sum()
+        self.tensors.iter().fold(0, |d, tensor| d.saturating_add(tensor.len()))
     }
 
     /// Whether there is no parameter at all.

@@ -234,15 +234,9 @@ impl<S: LedgerStore> Ledger<S> {
         account.into_iter().flat_map(|a| a.charged.values().copied()).collect()
     }
 
-    /// Tasks that were accepted, by name.
-    pub fn tasks(&self) -> impl Iterator<Item = &str> {
-        self.tasks.keys().map(String::as_str)
-    }
-
-    /// The plan of a task that was accepted, and its digest.
-    #[must_use]
-    pub fn plan(&self, task: &str) -> Option<(&PrivacyPlan, &str)> {
-        self.tasks.get(task).map(|account| (&account.plan, account.digest.as_str()))
+    /// Every task that was accepted, by name, with digest and privacy plan.
+    pub fn tasks(&self) -> impl Iterator<Item = (&str, &str, &PrivacyPlan)> {
+        self.tasks.iter().map(|(task, a)| (task.as_str(), a.digest.as_str(), &a.plan))
     }
 
     /// Epsilon of what was charged under a task so far.
@@ -263,6 +257,12 @@ impl<S: LedgerStore> Ledger<S> {
             }
             _ => lifetime_epsilon(&self.policy, None, &self.committed()),
         }
+    }
+
+    /// Hash of the last record, which names the ledger's state; empty before the first.
+    #[must_use]
+    pub fn head(&self) -> &str {
+        self.chain.head()
     }
 
     /// The owner's limits.

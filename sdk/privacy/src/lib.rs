@@ -15,6 +15,7 @@ mod params;
 mod plan;
 mod policy;
 mod release;
+pub mod report;
 mod sampler;
 
 pub use error::Error;

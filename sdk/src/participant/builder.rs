@@ -90,7 +90,7 @@ impl<T: Transport, S: Store> Builder<T, S> {
         let phase = resume(&store, &ledger, &self.task)?;
         let enrolled = store.load(entry::ENROLLED)?.is_some();
         let connection = Connection::new(transport, key, self.clock.clone());
-        Ok(Participant {
+        let mut participant = Participant {
             task: self.task,
             token: self.token,
             connection,
@@ -101,7 +101,13 @@ impl<T: Transport, S: Store> Builder<T, S> {
             phase,
             enrolled,
             failures: 0,
-        })
+            report: None,
+        };
+        // A crash may have come between the record of a release and its report.
+        if matches!(participant.phase, Phase::Uploading(_)) {
+            participant.keep_report();
+        }
+        Ok(participant)
     }
 }
 

@@ -52,6 +52,10 @@ impl<T: Transport> Connection<T> {
         self.key.device()
     }
 
+    pub(super) const fn key(&self) -> &DeviceKey {
+        &self.key
+    }
+
     pub(super) const fn traffic(&self) -> Traffic {
         self.traffic
     }

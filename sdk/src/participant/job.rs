@@ -75,7 +75,8 @@ impl Job {
 
     fn new(saved: Saved, task: &TaskId) -> Result<Self, Error> {
         let plan: TaskPlan = decode(&saved.plan)?;
-        if plan.task != *task {
+        // A plan has one encoding: its digest can be computed from what it says.
+        if plan.task != *task || plan.digest()? != saved.assignment.plan {
             let digest = saved.assignment.plan.to_string();
             return Err(Error::WrongContent { what: "plan", digest });
         }

@@ -6,10 +6,12 @@
 mod builder;
 mod connection;
 mod job;
+mod report;
 
 use std::sync::Arc;
 
 use adafed_privacy::accounting::EpsilonBound;
+use adafed_privacy::report::PrivacyReport;
 use adafed_privacy::{Ledger, Policy};
 use adafed_wire::{CheckinRequest, CheckinResponse, DeviceId, Digest, TaskId, decode, path};
 
@@ -30,6 +32,12 @@ mod entry {
     pub(super) const ENROLLED: &str = "enrolled";
     pub(super) const ROUND: &str = "round.bin";
     pub(super) const OUTBOX: &str = "outbox.bin";
+    pub(super) const REPORT: &str = "privacy-report.json";
+
+    /// The whole plan of a task, which the ledger knows by digest only.
+    pub(super) fn plan(task: &str) -> String {
+        format!("plan-{task}.bin")
+    }
 }
 
 /// What a tick did.
@@ -117,6 +125,8 @@ pub struct Participant<T, S: Store> {
     phase: Phase,
     enrolled: bool,
     failures: u32,
+    /// The last report that was kept.
+    report: Option<PrivacyReport>,
 }
 
 impl<T: Transport, S: Store> Participant<T, S> {
@@ -191,6 +201,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
         job.check_examples(&*self.data)?;
         self.ledger.policy().admit_examples(self.data.len())?;
         self.ledger.accept(self.task.as_str(), &job.plan_digest(), &job.plan().privacy)?;
+        self.keep_plan(&job)?;
         self.store.save(entry::ROUND, &job.save()?)?;
         self.phase = Phase::Training(Box::new(job));
         progress(Activity::Joined { round }, Next::Now)
@@ -216,6 +227,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
         self.ledger.record_release(permit, &outbox.digest())?;
         self.store.remove(entry::ROUND)?;
         self.phase = Phase::Uploading(outbox);
+        self.keep_report();
         progress(Activity::Released { round }, Next::Now)
     }
 
@@ -285,6 +297,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
     /// When the bytes are not a saved round of this task.
     pub fn restore(&mut self, saved: &[u8]) -> Result<(), Error> {
         let job = Job::restore(saved, &self.task)?;
+        self.keep_plan(&job)?;
         self.store.save(entry::ROUND, saved)?;
         self.phase = Phase::Training(Box::new(job));
         Ok(())

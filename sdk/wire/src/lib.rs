@@ -1,5 +1,5 @@
 //! What AdaFed's devices and servers say to each other: messages and their one codec,
-//! masks and sparse updates, names by content, and signed requests.
+//! masks and sparse updates, names by content, signed requests and signed privacy reports.
 #![forbid(unsafe_code)]
 
 mod codec;
@@ -9,6 +9,7 @@ mod message;
 mod packed;
 pub mod path;
 mod plan;
+mod report;
 mod signature;
 
 pub use codec::{LARGEST, MEDIA_TYPE, Message, VERSION, decode, encode};
@@ -20,4 +21,5 @@ pub use message::{
 };
 pub use packed::PackedIntegers;
 pub use plan::{MOST_PARAMETERS, RoundPlan, TaskPlan};
+pub use report::{Check, SignedReport};
 pub use signature::{DEVICE_HEADER, DeviceKey, SIGNATURE_HEADER, SignedParts, TIME_HEADER, verify};

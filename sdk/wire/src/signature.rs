@@ -1,4 +1,6 @@
-//! Signed requests: Ed25519 over method, path, time and body.
+//! Ed25519 signatures: of requests, over method, path, time and body; and of privacy
+//! reports, over the document. What is signed begins with its purpose, so that a
+//! signature of one can never pass for one of the other.
 
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -30,6 +32,11 @@ impl SignedParts<'_> {
         let Self { method, path, time_ms, body } = self;
         format!("adafed-v1\n{method}\n{path}\n{time_ms}\n{}", Digest::of(body))
     }
+}
+
+/// What a signature of a privacy report covers.
+fn report_text(document: &[u8]) -> String {
+    format!("adafed-privacy-report-v1\n{}", Digest::of(document))
 }
 
 /// A device's key pair.
@@ -78,7 +85,16 @@ impl DeviceKey {
     /// Signs a request; hexadecimal, for [`SIGNATURE_HEADER`].
     #[must_use]
     pub fn sign(&self, parts: SignedParts<'_>) -> String {
-        hex::encode(self.0.sign(parts.text().as_bytes()))
+        self.sign_text(&parts.text())
+    }
+
+    /// Signs a privacy report's document; hexadecimal.
+    pub(crate) fn sign_report(&self, document: &[u8]) -> String {
+        self.sign_text(&report_text(document))
+    }
+
+    fn sign_text(&self, text: &str) -> String {
+        hex::encode(self.0.sign(text.as_bytes()))
     }
 }
 
@@ -87,9 +103,22 @@ impl DeviceKey {
 /// # Errors
 /// [`Error::Signature`] when anything in it differs from what was signed.
 pub fn verify(public_key: &[u8; 32], parts: SignedParts<'_>, signature: &str) -> Result<(), Error> {
+    verify_text(public_key, &parts.text(), signature)
+}
+
+/// Verifies the signature of a privacy report's document.
+pub(crate) fn verify_report(
+    public_key: &[u8; 32],
+    document: &[u8],
+    signature: &str,
+) -> Result<(), Error> {
+    verify_text(public_key, &report_text(document), signature)
+}
+
+fn verify_text(public_key: &[u8; 32], text: &str, signature: &str) -> Result<(), Error> {
     let signature = hex::decode(signature).map_err(|_| Error::Signature)?;
     UnparsedPublicKey::new(&ED25519, public_key)
-        .verify(parts.text().as_bytes(), &signature)
+        .verify(text.as_bytes(), &signature)
         .map_err(|_| Error::Signature)
 }
 
@@ -113,6 +142,20 @@ mod tests {
             assert_eq!(check(changed), Err(Error::Signature));
         }
         assert_eq!(verify(&key.public_key(), parts, "zz"), Err(Error::Signature));
+    }
+
+    #[test]
+    fn a_signature_of_a_report_is_none_of_a_request() {
+        let key = DeviceKey::from_pkcs8(&DeviceKey::generate().unwrap()).unwrap();
+        let (public, body) = (key.public_key(), b"abc");
+        let signature = key.sign_report(body);
+        assert_eq!(verify_report(&public, body, &signature), Ok(()));
+        assert_eq!(verify_report(&public, b"abd", &signature), Err(Error::Signature));
+        let parts = SignedParts { method: "PUT", path: "/v1/x", time_ms: 7, body };
+        assert_eq!(verify(&public, parts, &signature), Err(Error::Signature));
+        assert_eq!(verify_report(&public, body, &key.sign(parts)), Err(Error::Signature));
+        // No request begins as a report does, whatever its parts.
+        assert!(!report_text(body).starts_with("adafed-v1\n"));
     }
 
     #[test]

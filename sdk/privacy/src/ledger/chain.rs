@@ -72,6 +72,11 @@ impl<S: LedgerStore> Chain<S> {
         self.last.records == 0
     }
 
+    /// Hash of the last record.
+    pub(super) fn head(&self) -> &str {
+        &self.last.last
+    }
+
     /// Makes one more record durable. It counts from here on, although no permit may be
     /// given before [`Self::settle`].
     pub(super) fn append(&mut self, record: &Record) -> Result<(), String> {

@@ -67,6 +67,11 @@ impl Shortfall {
         Some(Self { lambda: drift + MOST_LOG_RATIO * (2.0 * total * CONCENTRATION).sqrt() })
     }
 
+    /// What is added to epsilon.
+    pub(crate) fn epsilon_charge(self) -> f64 {
+        2.0 * self.lambda
+    }
+
     /// The delta at which to ask an account of ideal noise for epsilon.
     pub(crate) fn ideal_delta(self, delta: f64) -> f64 {
         delta * (-self.lambda).exp() * (1.0 - SHARE)
