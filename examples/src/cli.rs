@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use adafed::privacy::PrivacyPlan;
+
 use crate::Error;
 use crate::progress::bytes;
 use crate::report::{self, Report};
@@ -95,12 +97,12 @@ fn forecast(task: &Task, clients: u32, cohort: u32) -> String {
     let dense = privacy.rounds() * plan.layout.len() as u64 * 4;
     format!(
         "plan      {clients} devices, {cohort} a round, {} rounds of which {} warm-up\n\
-         privacy   noise multiplier {:.4}, {} steps at sampling rate {}, \
+         privacy   noise multiplier {}, {} steps at sampling rate {}, \
          epsilon {:.3} at delta {} ({} accountant, one example added or removed)\n\
          upload    about {} a device over the whole run, {} as dense float32",
         privacy.rounds(),
         privacy.warmup.rounds,
-        privacy.least_noise_multiplier().value(),
+        multipliers(privacy),
         privacy.rounds() * u64::from(privacy.local_steps),
         privacy.rate,
         task.epsilon.epsilon,
@@ -109,4 +111,13 @@ fn forecast(task: &Task, clients: u32, cohort: u32) -> String {
         bytes(up),
         bytes(dense),
     )
+}
+
+fn multipliers(privacy: &PrivacyPlan) -> String {
+    let (warmup, main) = (privacy.warmup, privacy.main);
+    if warmup.rounds == 0 || main.rounds == 0 || warmup.noise_multiplier == main.noise_multiplier {
+        return format!("{:.4}", privacy.least_noise_multiplier().value());
+    }
+    let (warmup, main) = (warmup.noise_multiplier.value(), main.noise_multiplier.value());
+    format!("{warmup:.4} in the warm-up and {main:.4} after it")
 }

@@ -4,10 +4,19 @@ use std::path::PathBuf;
 
 use adafed::algorithm::{ImportanceRule, Retention, ScaleSettings};
 use adafed::privacy::{ClipNorm, Delta, Epsilon, SamplingRate};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::partition::Partition;
 use crate::source::Source;
+
+/// How a budget is split between the phases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SplitRule {
+    /// One noise multiplier for all rounds.
+    Equal,
+    /// The multipliers that add the least noise to the model, by search.
+    Optimal,
+}
 
 /// A fleet of devices training one model under differential privacy.
 #[derive(Args, Clone, Debug)]
@@ -47,6 +56,11 @@ pub struct Settings {
     /// Delta at which epsilon is stated.
     #[arg(long, default_value = "0.00001")]
     pub delta: Delta,
+
+    /// How the budget is split between warm-up and main phase: the same noise in both, or the
+    /// least noise energy over all active coordinates.
+    #[arg(long, value_enum, default_value_t = SplitRule::Equal)]
+    pub split: SplitRule,
 
     /// Probability with which a step takes each example.
     #[arg(long, default_value = "0.1")]

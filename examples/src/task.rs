@@ -3,14 +3,14 @@
 use adafed::algorithm::{AlgorithmPlan, SgdSettings};
 use adafed::nn::{Model, ModelSpec};
 use adafed::privacy::accounting::EpsilonBound;
-use adafed::privacy::accounting::calibration::{CalibrateBy, PhaseShape, Target, noise_multiplier};
-use adafed::privacy::{
-    Adjacency, NoiseMultiplier, PrivacyPhase, PrivacyPlan, ResolutionBits, TrustModel,
+use adafed::privacy::accounting::calibration::{
+    CalibrateBy, PhaseShape, Span, Split, Target, noise_multiplier, optimal_split,
 };
+use adafed::privacy::{Adjacency, PrivacyPhase, PrivacyPlan, ResolutionBits, TrustModel};
 use adafed::wire::{RoundPlan, TaskId, TaskPlan};
 
 use crate::Error;
-use crate::settings::Settings;
+use crate::settings::{Settings, SplitRule};
 
 /// Time after which a round is closed with the reports it has.
 const DEADLINE_MS: u64 = 120_000;
@@ -79,17 +79,14 @@ impl Task {
 fn privacy_plan(settings: &Settings, nominal_examples: u32) -> Result<PrivacyPlan, Error> {
     let warmup_rounds = settings.warmup_rounds.min(settings.rounds);
     let main_rounds = settings.rounds - warmup_rounds;
-    let shape = |rounds: u64| PhaseShape {
-        rate: settings.rate,
-        steps: rounds.saturating_mul(u64::from(settings.local_steps)),
-        relative_noise: 1.0,
-    };
-    let phases: Vec<PhaseShape> =
-        [warmup_rounds, main_rounds].into_iter().filter(|r| *r > 0).map(shape).collect();
     let adjacency = Adjacency::AddRemove;
     let (epsilon, delta, by) = (settings.epsilon, settings.delta, CalibrateBy::Tightest);
     let target = Target { epsilon, delta, adjacency, by };
-    let noise_multiplier: NoiseMultiplier = noise_multiplier(&target, &phases)?;
+    let span = |rounds: u64| Span {
+        rate: settings.rate,
+        steps: rounds.saturating_mul(u64::from(settings.local_steps)),
+    };
+    let Split { warmup, main } = split(settings, &target, span(warmup_rounds), span(main_rounds))?;
     Ok(PrivacyPlan {
         trust: TrustModel::Local,
         adjacency,
@@ -99,9 +96,26 @@ fn privacy_plan(settings: &Settings, nominal_examples: u32) -> Result<PrivacyPla
         resolution_bits: ResolutionBits::DEFAULT,
         delta: settings.delta,
         local_steps: settings.local_steps,
-        warmup: PrivacyPhase { rounds: warmup_rounds, noise_multiplier },
-        main: PrivacyPhase { rounds: main_rounds, noise_multiplier },
+        warmup: PrivacyPhase { rounds: warmup_rounds, noise_multiplier: warmup },
+        main: PrivacyPhase { rounds: main_rounds, noise_multiplier: main },
     })
+}
+
+/// The multipliers of both phases; a phase without rounds has the other's.
+fn split(
+    settings: &Settings,
+    target: &Target,
+    warmup: Span,
+    main: Span,
+) -> Result<Split, adafed::privacy::Error> {
+    let both = warmup.steps > 0 && main.steps > 0;
+    if both && settings.split == SplitRule::Optimal {
+        return optimal_split(target, warmup, main, settings.retention.mean());
+    }
+    let shape = |span: Span| PhaseShape { rate: span.rate, steps: span.steps, relative_noise: 1.0 };
+    let phases = [warmup, main].into_iter().filter(|span| span.steps > 0).map(shape);
+    let sigma = noise_multiplier(target, &phases.collect::<Vec<_>>())?;
+    Ok(Split { warmup: sigma, main: sigma })
 }
 
 fn algorithm_plan(settings: &Settings) -> AlgorithmPlan {
@@ -129,5 +143,42 @@ fn round_plan(settings: &Settings) -> RoundPlan {
         least_reports: cohort.div_ceil(2),
         deadline_ms: DEADLINE_MS,
         retry_after_ms: RETRY_AFTER_MS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn plan(flags: &[&str]) -> PrivacyPlan {
+        let arguments = ["simulate"].iter().chain(flags);
+        let matches = Cli::command().try_get_matches_from(arguments).unwrap();
+        privacy_plan(&Cli::from_arg_matches(&matches).unwrap().settings, 600).unwrap()
+    }
+
+    #[test]
+    fn an_optimal_split_spends_the_same_budget_with_less_noise_in_the_warm_up() {
+        let flags = ["--rounds", "60", "--warmup-rounds", "10", "--retention", "0.3"];
+        let equal = plan(&flags);
+        let optimal = plan(&[&flags[..], &["--split", "optimal"]].concat());
+        assert_eq!(equal.warmup.noise_multiplier, equal.main.noise_multiplier);
+        assert!(optimal.warmup.noise_multiplier < optimal.main.noise_multiplier);
+        for plan in [equal, optimal] {
+            assert!((7.99..=8.0).contains(&plan.epsilon().epsilon));
+        }
+    }
+
+    #[test]
+    fn a_run_without_a_warm_up_has_one_multiplier() {
+        let plan = plan(&["--rounds", "60", "--warmup-rounds", "0", "--split", "optimal"]);
+        assert_eq!(plan.warmup.noise_multiplier, plan.main.noise_multiplier);
     }
 }

@@ -100,6 +100,15 @@ impl Retention {
         Self { start: 1.0, end: 1.0, schedule: Schedule::Static }
     }
 
+    /// Mean retention ratio over the main phase; every thaw passes it half-way.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        match self.schedule {
+            Schedule::Static => self.start,
+            Schedule::Linear | Schedule::Cosine | Schedule::Step4 => 0.5 * (self.start + self.end),
+        }
+    }
+
     /// Retention ratio before round `t` of the `rounds` rounds of the main phase.
     #[must_use]
     pub fn at(&self, t: u64, rounds: u64) -> f64 {
@@ -162,6 +171,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_mean_is_that_of_all_rounds() {
+        for text in ["0.6", "0.6:1:linear", "0.3:0.9:cosine", "0.2:0.8:step4"] {
+            let retention: Retention = text.parse().unwrap();
+            let mean = (0..400).map(|t| retention.at(t, 400)).sum::<f64>() / 400.0;
+            assert!((mean - retention.mean()).abs() < 1e-9, "{text}: {mean}");
+        }
+    }
 
     #[test]
     fn ratios_outside_their_range_are_refused() {
