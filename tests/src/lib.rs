@@ -3,3 +3,4 @@
 
 pub mod conformance;
 pub mod fixture;
+pub mod host;

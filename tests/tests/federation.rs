@@ -1,70 +1,16 @@
 //! A federation over HTTP with a real database: what server and devices must agree on.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use adafed::algorithm::Mask;
 use adafed::data::{Examples, digits};
 use adafed::nn::Model;
 use adafed::privacy::Policy;
-use adafed::store::FileStore;
 use adafed::transport::{HttpTransport, Request, Transport};
-use adafed::wire::{MaskMessage, TaskPlan, decode};
-use adafed::{Activity, Next, Participant};
-use adafed_server::{Server, ServerConfig, Service};
+use adafed::wire::{MaskMessage, decode};
+use adafed::{Activity, Next};
 use adafed_tests::fixture::{Failure, device, http, parameters, plan, policy, privacy, spec, task};
-use tokio::runtime::Runtime;
-
-type Device = Participant<HttpTransport, FileStore>;
-
-/// A server of this test's own, in a thread of its own.
-struct Host {
-    runtime: Runtime,
-    service: Service,
-    address: String,
-    token: String,
-}
-
-impl Host {
-    fn start(folder: &Path, plan: &TaskPlan) -> Result<Self, Failure> {
-        let runtime = Runtime::new()?;
-        let listen = ([127, 0, 0, 1], 0).into();
-        let config =
-            ServerConfig::new(listen, folder.join("server.sqlite"), "administrator-of-tests");
-        let server = runtime.block_on(Server::bind(config))?;
-        let address = format!("http://{}", server.local_addr());
-        let service = server.service().clone();
-        runtime.spawn(server.run(std::future::pending()));
-        runtime.block_on(service.create_task(plan.clone(), parameters()?))?;
-        let token = runtime.block_on(service.create_token(100))?;
-        Ok(Self { runtime, service, address, token })
-    }
-
-    fn device(&self, folder: &Path, data: Examples, cap: f64) -> Result<Device, Failure> {
-        device(folder, http(&self.address)?, &self.token, data, policy(cap)?)
-    }
-}
-
-/// Ticks until `stop` says so about an activity; sleeps where the device asks to.
-fn tick_until<T: Transport>(
-    device: &mut Participant<T, FileStore>,
-    stop: impl Fn(&Activity) -> bool,
-) -> Result<(), Failure> {
-    for _ in 0..10_000 {
-        let progress = device.tick()?;
-        if stop(&progress.activity) {
-            return Ok(());
-        }
-        if progress.next != Next::Now {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-    }
-    Err("the activity never came".into())
-}
-
-fn is_finished(activity: &Activity) -> bool {
-    *activity == Activity::Finished
-}
+use adafed_tests::host::{Host, is_finished, tick_until};
 
 #[test]
 fn a_fleet_learns_and_server_and_devices_agree_on_epsilon() -> Result<(), Failure> {

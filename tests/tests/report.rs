@@ -4,66 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use adafed::data::{Examples, digits};
+use adafed::data::digits;
 use adafed::privacy::report::Source;
 use adafed::store::{self, FileLedger, FileStore, Store};
-use adafed::transport::{HttpTransport, Transport};
-use adafed::wire::{DeviceKey, SignedReport, TaskPlan};
-use adafed::{Activity, Next, Participant};
-use adafed_server::{Server, ServerConfig, Service};
-use adafed_tests::fixture::{Failure, device, http, parameters, plan, policy, privacy, task};
-use tokio::runtime::Runtime;
-
-type Device = Participant<HttpTransport, FileStore>;
-
-/// A server of this test's own, in a thread of its own.
-struct Host {
-    runtime: Runtime,
-    service: Service,
-    address: String,
-    token: String,
-}
-
-impl Host {
-    fn start(folder: &Path, plan: &TaskPlan) -> Result<Self, Failure> {
-        let runtime = Runtime::new()?;
-        let listen = ([127, 0, 0, 1], 0).into();
-        let config =
-            ServerConfig::new(listen, folder.join("server.sqlite"), "administrator-of-tests");
-        let server = runtime.block_on(Server::bind(config))?;
-        let address = format!("http://{}", server.local_addr());
-        let service = server.service().clone();
-        runtime.spawn(server.run(std::future::pending()));
-        runtime.block_on(service.create_task(plan.clone(), parameters()?))?;
-        let token = runtime.block_on(service.create_token(100))?;
-        Ok(Self { runtime, service, address, token })
-    }
-
-    fn device(&self, folder: &Path, data: Examples) -> Result<Device, Failure> {
-        device(folder, http(&self.address)?, &self.token, data, policy(20.0)?)
-    }
-}
-
-/// Ticks until `stop` says so about an activity; sleeps where the device asks to.
-fn tick_until<T: Transport, S: Store>(
-    device: &mut Participant<T, S>,
-    stop: impl Fn(&Activity) -> bool,
-) -> Result<(), Failure> {
-    for _ in 0..10_000 {
-        let progress = device.tick()?;
-        if stop(&progress.activity) {
-            return Ok(());
-        }
-        if progress.next != Next::Now {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-    }
-    Err("the activity never came".into())
-}
-
-fn is_finished(activity: &Activity) -> bool {
-    *activity == Activity::Finished
-}
+use adafed::wire::{DeviceKey, SignedReport};
+use adafed::{Activity, Participant};
+use adafed_tests::fixture::{Failure, http, plan, policy, privacy, task};
+use adafed_tests::host::{Host, is_finished, tick_until};
 
 fn is_released(activity: &Activity) -> bool {
     matches!(activity, Activity::Released { .. })
@@ -80,7 +27,7 @@ fn a_device_can_prove_what_it_spent() -> Result<(), Failure> {
     let plan = plan(privacy(2, 4, 2)?, 1)?;
     let host = Host::start(folder.path(), &plan)?;
     let home = folder.path().join("device");
-    let mut device = host.device(&home, digits(1, 200))?;
+    let mut device = host.device(&home, digits(1, 200), 20.0)?;
     tick_until(&mut device, is_finished)?;
     let report = kept(&home)?;
     assert!(report.check().is_true(), "{:?}", report.check());
@@ -102,7 +49,7 @@ fn every_release_brings_the_report_up_to_date() -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(folder.path(), &plan(privacy(1, 2, 1)?, 1)?)?;
     let home = folder.path().join("device");
-    let mut device = host.device(&home, digits(1, 200))?;
+    let mut device = host.device(&home, digits(1, 200), 20.0)?;
     for released in 1..=3 {
         tick_until(&mut device, is_released)?;
         let report = kept(&home)?;
@@ -113,7 +60,7 @@ fn every_release_brings_the_report_up_to_date() -> Result<(), Failure> {
     let text = std::fs::read(home.join("privacy-report.json"))?;
     drop(device);
     std::fs::remove_file(home.join("privacy-report.json"))?;
-    drop(host.device(&home, digits(1, 200))?);
+    drop(host.device(&home, digits(1, 200), 20.0)?);
     assert_eq!(std::fs::read(home.join("privacy-report.json"))?, text);
     Ok(())
 }
@@ -123,7 +70,7 @@ fn a_charge_that_is_not_released_counts() -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let host = Host::start(folder.path(), &plan(privacy(1, 2, 2)?, 1)?)?;
     let home = folder.path().join("device");
-    let mut device = host.device(&home, digits(1, 200))?;
+    let mut device = host.device(&home, digits(1, 200), 20.0)?;
     tick_until(&mut device, |a| matches!(a, Activity::Trained { steps: 1, .. }))?;
     assert!(!home.join("privacy-report.json").exists());
     let report = device.privacy_report()?;
@@ -186,12 +133,12 @@ fn run_folder(folder: &Path) -> Result<(PathBuf, SignedReport), Failure> {
     let host = Host::start(folder, &plan(privacy(1, 1, 1)?, 1)?)?;
     let out = folder.join("out");
     std::fs::create_dir_all(out.join("devices"))?;
-    let mut first = host.device(&folder.join("first"), digits(1, 200))?;
+    let mut first = host.device(&folder.join("first"), digits(1, 200), 20.0)?;
     tick_until(&mut first, is_finished)?;
     let report = first.privacy_report()?;
     std::fs::write(out.join("privacy-report.json"), report.to_json()?)?;
     std::fs::write(out.join("devices/a.json"), report.to_json()?)?;
-    let second = host.device(&folder.join("second"), digits(2, 200))?;
+    let second = host.device(&folder.join("second"), digits(2, 200), 20.0)?;
     std::fs::write(out.join("devices/b.json"), second.privacy_report()?.to_json()?)?;
     Ok((out, report))
 }

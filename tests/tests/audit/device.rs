@@ -9,9 +9,8 @@ use adafed::Next;
 use adafed::data::{Examples, digits};
 use adafed::transport::{Error, HttpTransport, Request, Response, Transport};
 use adafed::wire::Digest;
-use adafed_server::{Server, ServerConfig};
 use adafed_tests::fixture::{self, Failure, http};
-use tokio::runtime::Runtime;
+use adafed_tests::host::Host;
 
 use crate::setup::{Records, ledger};
 
@@ -45,19 +44,11 @@ impl Transport for Spy {
 
 /// All requests of a device that takes part in four rounds of two steps.
 fn requests(folder: &Path, data: Examples) -> Result<Vec<Sent>, Failure> {
-    let runtime = Runtime::new()?;
-    let listen = ([127, 0, 0, 1], 0).into();
-    let config = ServerConfig::new(listen, folder.join("server.sqlite"), "administrator-of-tests");
-    let server = runtime.block_on(Server::bind(config))?;
-    let inner = http(&format!("http://{}", server.local_addr()))?;
-    let service = server.service().clone();
-    runtime.spawn(server.run(std::future::pending()));
-    let plan = fixture::plan(fixture::privacy(2, 2, 2)?, 1)?;
-    runtime.block_on(service.create_task(plan, fixture::parameters()?))?;
-    let token = runtime.block_on(service.create_token(1))?;
+    let host = Host::start(folder, &fixture::plan(fixture::privacy(2, 2, 2)?, 1)?)?;
+    let inner = http(&host.address)?;
     let (home, sent) = (folder.join("device"), Arc::new(Mutex::new(Vec::new())));
     let spy = Spy { inner, ledger: home.join("ledger.jsonl"), sent: sent.clone() };
-    let mut device = fixture::device(&home, spy, &token, data, fixture::policy(100.0)?)?;
+    let mut device = fixture::device(&home, spy, &host.token, data, fixture::policy(100.0)?)?;
     while device.tick()?.next != Next::Never {}
     drop(device);
     let sent = Arc::into_inner(sent).ok_or("somebody still listens")?;
