@@ -154,7 +154,9 @@ fn curve(pair: Pair, orders: &[f64]) -> Vec<f64> {
         Pair::DiscreteGaussian { std, shift, .. } => each(&|a| gaussian(a, std / shift)),
         Pair::Unbounded => each(&|_| f64::INFINITY),
     };
-    exact.into_iter().map(|r| (r * ROUND_UP).max(LEAST_RDP)).collect()
+    // f64::max passes over a NaN, which is no bound.
+    let bound = |r: f64| if r.is_nan() { f64::INFINITY } else { (r * ROUND_UP).max(LEAST_RDP) };
+    exact.into_iter().map(bound).collect()
 }
 
 /// Noise sigma at distance 1, real or integer: a / (2 sigma^2).
