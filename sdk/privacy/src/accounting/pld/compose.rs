@@ -24,8 +24,12 @@ const MASS_ERROR: f64 = 1e-12;
 /// Powers of the characteristic function below e^this are 0.
 const NEGLIGIBLE: f64 = -100.0;
 
+/// Grid indices below this are exact, also as floating point numbers.
+const MOST_INDEX: f64 = 4_503_599_627_370_496.0;
+
 /// Composes the losses on the grid of step `h` and returns the resulting curve, whose
-/// infinite loss has mass `cut`. `None` when the window does not fit the memory bound.
+/// infinite loss has mass `cut`. `None` when the window does not fit the memory bound, or
+/// lies so far out, in grid steps, that indices would not be exact.
 pub(super) fn compose(
     pmfs: &[(u64, Pmf)],
     tilt: f64,
@@ -40,6 +44,14 @@ pub(super) fn compose(
     }
     let steps: f64 = pmfs.iter().map(|(n, _)| *n as f64).sum();
     let tilted: Vec<_> = pmfs.iter().map(|(n, p)| (*n, p, p.atoms.at(tilt))).collect();
+    // The backward loss of hardly any noise is all but constant: its grid is finer than any
+    // number of steps times its mean can count.
+    let centres = tilted.iter().map(|(n, _, c)| *n as f64 * (c.mean / h).abs().ceil());
+    let furthest = (window.least / h).abs().max((window.most / h).abs());
+    let countable = centres.sum::<f64>() < MOST_INDEX && furthest < MOST_INDEX;
+    if !countable {
+        return None;
+    }
     let (mut masses, round_off) = convolve(&tilted, tilt, h, size)?;
     // The array is circular: entry k holds the losses (offset + k + j size) h.
     let offset: i64 = tilted.iter().map(|(n, _, c)| *n as i64 * centre(c, h)).sum();
