@@ -91,6 +91,26 @@ struct TaskAccount {
     plan: PrivacyPlan,
     charged: BTreeMap<u64, Event>,
     released: BTreeMap<u64, String>,
+    /// Whether the policy was asked since the ledger was opened: its owner may have changed it.
+    admitted: bool,
+}
+
+impl TaskAccount {
+    fn charge(&mut self, round: u64, event: Event) -> Result<(), String> {
+        if self.plan.round_event(round) != Some(event) {
+            return Err(format!("its plan does not charge that for round {round}"));
+        }
+        self.charged.insert(round, event);
+        Ok(())
+    }
+
+    fn release(&mut self, round: u64, content: String) -> Result<(), String> {
+        if !self.charged.contains_key(&round) {
+            return Err(format!("round {round} was not charged"));
+        }
+        self.released.insert(round, content);
+        Ok(())
+    }
 }
 
 /// The ledger of one device. One owner at a time: its store keeps others out.
@@ -108,10 +128,12 @@ impl<S: LedgerStore> Ledger<S> {
     /// a counter one behind.
     ///
     /// # Errors
+    /// [`Error::Parameter`] for a policy that means nothing;
     /// [`Error::Ledger`] when the store cannot be read, a record in it was changed, records
     /// that were acknowledged are gone (the file was cut, or an older copy put back), or
     /// the format is that of a newer version.
     pub fn open(store: S, policy: Policy) -> Result<Self, Error> {
+        policy.check()?;
         let (chain, records) = Chain::open(store).map_err(ledger_error)?;
         let mut ledger = Self { chain, policy, tasks: BTreeMap::new() };
         for (index, record) in records.into_iter().enumerate() {
@@ -129,17 +151,21 @@ impl<S: LedgerStore> Ledger<S> {
         let unknown = |task: &str| format!("task {task} was never accepted");
         match record {
             Record::Opened { .. } => {}
+            Record::Accepted { task, .. } if self.tasks.contains_key(&task) => {
+                return Err(format!("task {task} was accepted before"));
+            }
             Record::Accepted { task, digest, plan } => {
                 let (charged, released) = (BTreeMap::new(), BTreeMap::new());
-                self.tasks.insert(task, TaskAccount { digest, plan, charged, released });
+                let account = TaskAccount { digest, plan, charged, released, admitted: false };
+                self.tasks.insert(task, account);
             }
             Record::Charged { task, round, event } => {
                 let account = self.tasks.get_mut(&task).ok_or_else(|| unknown(&task))?;
-                account.charged.insert(round, event);
+                account.charge(round, event)?;
             }
             Record::Released { task, round, content } => {
                 let account = self.tasks.get_mut(&task).ok_or_else(|| unknown(&task))?;
-                account.released.insert(round, content);
+                account.release(round, content)?;
             }
         }
         Ok(())
@@ -151,7 +177,8 @@ impl<S: LedgerStore> Ledger<S> {
         self.chain.settle().map_err(ledger_error)
     }
 
-    /// Agrees to a task's plan, once; later calls only compare digests.
+    /// Agrees to a task's plan, once; later calls compare digests. A policy that its owner
+    /// made tighter meanwhile is asked again, once after each opening.
     ///
     /// # Errors
     /// [`Error::Policy`] or [`Error::Budget`] when the plan as a whole goes beyond the
@@ -160,6 +187,7 @@ impl<S: LedgerStore> Ledger<S> {
     pub fn accept(&mut self, task: &str, digest: &str, plan: &PrivacyPlan) -> Result<(), Error> {
         if let Some(account) = self.tasks.get(task) {
             if account.digest == digest {
+                self.admit_again(task)?;
                 return self.chain.settle().map_err(ledger_error);
             }
             let (known, offered) = (account.digest.clone(), digest.to_owned());
@@ -167,14 +195,32 @@ impl<S: LedgerStore> Ledger<S> {
         }
         plan.check()?;
         self.policy.admit(task, plan, &self.committed())?;
-        self.write(Record::Accepted { task: task.into(), digest: digest.into(), plan: *plan })
+        self.write(Record::Accepted { task: task.into(), digest: digest.into(), plan: *plan })?;
+        self.tasks.get_mut(task).into_iter().for_each(|account| account.admitted = true);
+        Ok(())
+    }
+
+    /// Asks the policy about a task that was accepted before this opening.
+    fn admit_again(&mut self, task: &str) -> Result<(), Error> {
+        let others = self.committed_by(|name| name != task);
+        let Some(account) = self.tasks.get_mut(task) else { return Ok(()) };
+        if !account.admitted {
+            self.policy.admit(task, &account.plan, &others)?;
+            account.admitted = true;
+        }
+        Ok(())
     }
 
     /// Everything that accepted plans allow in total, released yet or not.
     #[must_use]
     pub fn committed(&self) -> Composition {
+        self.committed_by(|_| true)
+    }
+
+    fn committed_by(&self, pick: impl Fn(&str) -> bool) -> Composition {
         let mut all = Composition::new();
-        self.tasks.values().for_each(|account| all.extend(&account.plan.composition()));
+        let picked = self.tasks.iter().filter(|(name, _)| pick(name));
+        picked.for_each(|(_, account)| all.extend(&account.plan.composition()));
         all
     }
 
@@ -187,8 +233,10 @@ impl<S: LedgerStore> Ledger<S> {
     ///
     /// # Errors
     /// [`Error::AlreadyReleased`] when the round's bytes are already recorded;
-    /// [`Error::NotCharged`] for a task never accepted or a round outside its plan.
+    /// [`Error::NotCharged`] for a task never accepted or a round outside its plan;
+    /// [`Error::Policy`] or [`Error::Budget`] when the owner made the policy tighter since.
     pub fn charge(&mut self, task: &str, round: u64) -> Result<Permit, Error> {
+        self.admit_again(task)?;
         let not_charged = || Error::NotCharged { task: task.to_owned(), round };
         let account = self.tasks.get(task).ok_or_else(not_charged)?;
         if account.released.contains_key(&round) {

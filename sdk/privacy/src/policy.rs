@@ -2,7 +2,7 @@
 
 mod filter;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::plan::PrivacyPlan;
 use crate::{Composition, Delta, Epsilon, Error, NoiseMultiplier};
@@ -11,8 +11,10 @@ pub(crate) use filter::lifetime_epsilon;
 use filter::refusal;
 
 /// The device's own limits. No message can change them.
+///
+/// Reading one through serde checks it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct Policy {
     /// Largest epsilon over everything this device ever releases.
     pub epsilon_cap: Epsilon,
@@ -42,18 +44,27 @@ impl Policy {
     /// # Errors
     /// [`Error::Parameter`] for a delta that is not strictly between 0 and 1.
     pub fn new(epsilon_cap: Epsilon, delta: Delta) -> Result<Self, Error> {
-        if delta.value() <= 0.0 || delta.value() >= 1.0 {
-            let (name, expected) = ("delta", "a number in (0, 1)");
-            return Err(Error::Parameter { name, value: delta.value(), expected });
-        }
-        Ok(Self {
+        let policy = Self {
             epsilon_cap,
             delta,
             least_noise_multiplier: NoiseMultiplier::new(Self::LEAST_NOISE_MULTIPLIER)?,
             tasks: None,
             least_examples: 0,
             most_local_steps: Self::MOST_LOCAL_STEPS,
-        })
+        };
+        policy.check().map(|()| policy)
+    }
+
+    /// Checks what single fields cannot.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a delta that is not strictly between 0 and 1.
+    pub fn check(&self) -> Result<(), Error> {
+        let delta = self.delta.value();
+        if delta > 0.0 && delta < 1.0 {
+            return Ok(());
+        }
+        Err(Error::Parameter { name: "delta", value: delta, expected: "a number in (0, 1)" })
     }
 
     /// Checks a task's whole plan against the policy, before anything is computed.
@@ -109,6 +120,20 @@ impl Policy {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Policy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let policy = Self::deserialize(deserializer)?;
+        policy.check().map_err(serde::de::Error::custom)?;
+        Ok(policy)
+    }
+}
+
+impl Serialize for Policy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
     }
 }
 

@@ -55,7 +55,8 @@ fn order(policy: &Policy) -> f64 {
     default_orders().into_iter().fold(2.0, better)
 }
 
-/// The refusal of a plan, with what would fit.
+/// The refusal of a plan, with what would fit: by the filter, also where the tighter accountant
+/// would allow a little more, since that is quick for any numbers that a server may send.
 pub(super) fn refusal(
     policy: &Policy,
     task: &str,
@@ -64,7 +65,9 @@ pub(super) fn refusal(
 ) -> Error {
     let spent = if others.is_empty() { 0.0 } else { lifetime_epsilon(policy, None, others) };
     let fits = |plan: &PrivacyPlan| {
-        lifetime_epsilon(policy, Some(plan), others) <= policy.epsilon_cap.value()
+        let mut all = others.clone();
+        all.extend(&plan.composition());
+        lifetime_epsilon(policy, None, &all) <= policy.epsilon_cap.value()
     };
     Error::Budget {
         task: task.to_owned(),
