@@ -132,7 +132,8 @@ impl Ratio {
 
 /// asinh(e^b sinh(x)) without overflow.
 fn asinh_of_product(b: f64, x: f64) -> f64 {
-    let log_sinh = x.abs() + (-(-2.0 * x.abs()).exp()).ln_1p() - std::f64::consts::LN_2;
+    // expm1, since losses at tiny rates are smaller than the rounding of 1.
+    let log_sinh = x.abs() + (-(-2.0 * x.abs()).exp_m1()).ln() - std::f64::consts::LN_2;
     let log = b + log_sinh;
     let size = if log > LARGE_EXPONENT { log + std::f64::consts::LN_2 } else { log.exp().asinh() };
     size.copysign(x)
@@ -196,6 +197,16 @@ mod tests {
         for t in [0.0, 0.1, 2.0, 40.0] {
             assert!((ratio.log(t) + ratio.log(-t)).abs() < 1e-12);
             assert!((ratio.position(t) + ratio.position(-t)).abs() < INVERSE);
+        }
+    }
+
+    #[test]
+    fn a_mirrored_ratio_keeps_its_digits_at_tiny_rates() {
+        for q in [1e-12, 1e-16, 1e-69] {
+            let ratio = Ratio { mixture: Mixture { q, sigma: 0.8 }, against: Against::Mirror };
+            for t in [1e-3, 1.0, 10.0] {
+                assert!((ratio.position(ratio.log(t)) / t - 1.0).abs() < INVERSE, "{q} {t}");
+            }
         }
     }
 
