@@ -34,6 +34,18 @@ fn a_divergence_that_is_no_number_is_not_taken_for_none() {
     assert!(rdp.rdp().iter().all(|&r| r > 1.0), "{:?}", rdp.rdp());
 }
 
+/// Total variation of one step, q (2 Phi(1/sigma) - 1) at sigma = 0.8, within 1e-9; losses are
+/// as small as q.
+#[test]
+fn a_replacement_at_a_tiny_rate_is_not_underrated() {
+    for rate in [1e-16, 1e-30, 2e-69] {
+        let step = Event { adjacency: Adjacency::ReplaceOne, ..event(rate, 0.8, 1) };
+        let all: Composition = [step].into_iter().collect();
+        let delta = pld::delta(&all, Epsilon::new(0.0).unwrap());
+        assert!(delta >= rate * 0.788_700_452, "{rate}: {delta}");
+    }
+}
+
 /// An owner who takes a task off the list, or asks for more noise, expects releases to stop.
 #[test]
 fn a_tighter_policy_also_stops_tasks_accepted_before() {
