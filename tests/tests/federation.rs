@@ -200,7 +200,13 @@ fn a_restored_round_gives_the_same_bytes_and_cannot_be_released_twice() -> Resul
     tick_until(&mut twin, |a| matches!(a, Activity::Released { .. }))?;
     assert_eq!(std::fs::read(twin_home.join("outbox.bin"))?, outbox);
     assert!(twin.privacy_report()?.check().is_true());
-    // The old snapshot on the device that has released already is dropped.
+    // On the device that has released already, the recorded bytes leave instead.
+    device.restore(&snapshot)?;
+    let progress = device.tick()?;
+    assert!(matches!(progress.activity, Activity::Released { round: 0 }), "{progress:?}");
+    assert_eq!(std::fs::read(home.join("outbox.bin"))?, outbox);
+    tick_until(&mut device, |a| matches!(a, Activity::Uploaded { round: 0 }))?;
+    // After that, the old snapshot is dropped.
     device.restore(&snapshot)?;
     let progress = device.tick()?;
     assert!(matches!(progress.activity, Activity::Dropped { round: 0, .. }), "{progress:?}");

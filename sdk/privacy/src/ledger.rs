@@ -287,7 +287,9 @@ impl<S: LedgerStore> Ledger<S> {
         self.tasks.iter().map(|(task, a)| (task.as_str(), a.digest.as_str(), &a.plan))
     }
 
-    /// Epsilon of what was charged under a task so far.
+    /// Epsilon of what was charged under a task so far: a reading, not a guarantee. Which
+    /// rounds were asked for, and how many, a server chose after seeing releases; what holds
+    /// whatever it chooses is the epsilon of the whole plan ([`Self::committed_epsilon`]).
     #[must_use]
     pub fn epsilon(&self, task: &str, delta: Delta) -> EpsilonBound {
         accounting::epsilon(&self.composition(task), delta)

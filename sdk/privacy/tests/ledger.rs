@@ -179,6 +179,25 @@ fn a_torn_last_line_is_dropped_and_the_ledger_goes_on() {
 }
 
 #[test]
+fn a_damaged_last_line_is_dropped_only_if_nobody_was_told_of_it() {
+    let store = MemoryStore::default();
+    let mut ledger = accepted(&store);
+    *store.counters_left.borrow_mut() = Some(0);
+    assert!(ledger.charge("t", 0).is_err());
+    *store.counters_left.borrow_mut() = None;
+    // The record is whole on disk or not; no counter names it, and there was no permit.
+    let whole = store.text.borrow().clone();
+    *store.text.borrow_mut() = whole.replace("\"round\":0", "\"round\":7");
+    assert!(opened(&store).charged_rounds("t").next().is_none());
+    *store.text.borrow_mut() = whole;
+    assert_eq!(opened(&store).charged_rounds("t").collect::<Vec<_>>(), [0]);
+    // Now it is acknowledged.
+    let damaged = store.text.borrow().replace("\"round\":0", "\"round\":7");
+    *store.text.borrow_mut() = damaged;
+    assert!(Ledger::open(store.clone(), policy()).is_err());
+}
+
+#[test]
 fn an_edited_or_removed_record_is_noticed() {
     let store = MemoryStore::default();
     let mut ledger = accepted(&store);
@@ -219,7 +238,7 @@ fn records_that_were_cut_off_are_noticed_wherever_the_cut_is() {
     for keep in 0..text.len() {
         *store.text.borrow_mut() = text[..keep].to_owned();
         let error = Ledger::open(store.clone(), policy()).unwrap_err().to_string();
-        assert!(error.contains("records"), "{keep}: {error}");
+        assert!(error.contains("record"), "{keep}: {error}");
     }
 }
 

@@ -122,7 +122,11 @@ fn load_key<S: Store>(store: &S) -> Result<DeviceKey, Error> {
 
 /// A release that is recorded goes out as it is; a round that is not yet released is
 /// trained again from its stored seed, to the same bytes.
-fn resume<S: Store>(store: &S, ledger: &Ledger<S::Ledger>, task: &TaskId) -> Result<Phase, Error> {
+pub(super) fn resume<S: Store>(
+    store: &S,
+    ledger: &Ledger<S::Ledger>,
+    task: &TaskId,
+) -> Result<Phase, Error> {
     if let Some(bytes) = store.load(entry::OUTBOX)? {
         let outbox = Outbox::restore(&bytes)?;
         let recorded = ledger.released(task.as_str(), outbox.round);

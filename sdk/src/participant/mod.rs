@@ -231,9 +231,14 @@ impl<T: Transport, S: Store> Participant<T, S> {
         progress(Activity::Released { round }, Next::Now)
     }
 
+    /// Drops a round that was released before. Where its recorded bytes are still here, as
+    /// after a store that failed between record and upload, they are what leaves.
     fn forget(&mut self, round: u64) -> Result<Progress, Error> {
         self.store.remove(entry::ROUND)?;
-        self.idle()?;
+        self.phase = builder::resume(&self.store, &self.ledger, &self.task)?;
+        if matches!(self.phase, Phase::Uploading(_)) {
+            return progress(Activity::Released { round }, Next::Now);
+        }
         let code = "privacy/already-released".to_owned();
         progress(Activity::Dropped { round, code }, Next::Now)
     }

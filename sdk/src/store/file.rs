@@ -2,7 +2,7 @@
 //! second process.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use adafed_privacy::{Counter, LedgerStore};
@@ -52,6 +52,12 @@ impl Store for FileStore {
             options.open(path).map_err(|e| io("open", path, e))
         };
         let file = open(private().append(true).read(true), &path)?;
+        // The folder's lock keeps other participants out, this one a second ledger of its own.
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(Error::Locked { path }),
+            Err(fs::TryLockError::Error(e)) => return Err(io("lock", &path, e)),
+        }
         let counter = open(private().write(true).read(true), &counter_path)?;
         if new {
             sync_folder(&self.folder)?;
@@ -117,10 +123,13 @@ impl LedgerStore for FileLedger {
     }
 
     fn read(&mut self) -> Result<String, String> {
-        let mut text = String::new();
-        let mut file = File::open(&self.path).map_err(|e| self.describe("open", e))?;
-        file.read_to_string(&mut text).map_err(|e| self.describe("read", e))?;
-        Ok(text)
+        let bytes = fs::read(&self.path).map_err(|e| self.describe("read", e))?;
+        // What is no text is no record either: the ledger judges whether one is missing.
+        let valid = match std::str::from_utf8(&bytes) {
+            Ok(_) => bytes.len(),
+            Err(e) => e.valid_up_to(),
+        };
+        Ok(String::from_utf8_lossy(&bytes[..valid]).into_owned())
     }
 
     fn truncate(&mut self, bytes: u64) -> Result<(), String> {
@@ -218,10 +227,9 @@ mod tests {
     fn a_counter_that_a_power_cut_spoils_leaves_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
         let store = FileStore::open(folder.path()).unwrap();
-        let mut ledger = store.ledger().unwrap();
-        assert_eq!(ledger.counter().unwrap(), None);
+        assert_eq!(store.ledger().unwrap().counter().unwrap(), None);
         for records in 1..=u64::from(u8::MAX) {
-            ledger.keep_counter(&counter(records)).unwrap();
+            store.ledger().unwrap().keep_counter(&counter(records)).unwrap();
             assert_eq!(store.ledger().unwrap().counter().unwrap(), Some(counter(records)));
         }
         let path = folder.path().join(COUNTER);
@@ -234,6 +242,26 @@ mod tests {
         }
         fs::write(&path, vec![b'x'; 2 * PLACE]).unwrap();
         assert!(store.ledger().unwrap().counter().unwrap_err().contains("damaged"));
+    }
+
+    #[test]
+    fn a_second_ledger_of_one_store_is_kept_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileStore::open(folder.path()).unwrap();
+        let first = store.ledger().unwrap();
+        assert!(matches!(store.ledger(), Err(Error::Locked { .. })));
+        drop(first);
+        store.ledger().unwrap();
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_end_what_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileStore::open(folder.path()).unwrap();
+        let mut ledger = store.ledger().unwrap();
+        ledger.append("one\n").unwrap();
+        fs::write(folder.path().join(LEDGER), b"one\ntw\xc3").unwrap();
+        assert_eq!(ledger.read().unwrap(), "one\ntw");
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub struct EpsilonBound {
 /// | nothing composed, only rate 0, or delta 1 | 0 |
 /// | noise multiplier 0 at a rate above 0 | +infinity |
 /// | delta 0, anything composed | +infinity |
-/// | an epsilon above 590, at deltas from 1e-12 up | +infinity: the noise is cut at 37 sigma |
+/// | an epsilon above 560, at deltas from 1e-12 up | +infinity: the noise is cut at 37 sigma |
 #[must_use]
 pub fn epsilon(composition: &Composition, delta: Delta) -> EpsilonBound {
     tighter(rdp_epsilon(composition, delta), pld_epsilon(composition, delta))

@@ -12,8 +12,9 @@ use crate::{Adjacency, Event, Mechanism};
 /// A dominating pair.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Pair {
-    /// Mixture against noise and the reverse: both directions of add/remove (Mironov, Talwar,
-    /// Zhang, arXiv 1908.10530, theorem 4).
+    /// Mixture against noise and the reverse: both directions of add/remove (Zhu, Dong, Wang,
+    /// theorem 11, for Poisson sampling; for Renyi divergences Mironov, Talwar, Zhang, arXiv
+    /// 1908.10530, theorem 4). The argument below, with v = 0, shows it as well.
     AddRemove(Mixture),
     /// Mixture against its mirror image, (1-q) N(0) + q N(1) and (1-q) N(0) + q N(-1):
     /// Poisson sampling where one example is replaced.

@@ -35,19 +35,24 @@ impl<S: LedgerStore> Chain<S> {
     /// Opens a store and reads its records.
     pub(super) fn open(mut store: S) -> Result<(Self, Vec<Record>), String> {
         let (text, kept) = (store.read()?, store.counter()?);
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        let (last, bytes, torn) = (Counter::default(), whole as u64, whole < text.len());
-        let mut chain = Self { store, last, bytes, behind: true, torn };
+        let acknowledged = kept.clone().unwrap_or_default();
+        let mut chain =
+            Self { store, last: Counter::default(), bytes: 0, behind: true, torn: false };
         let mut records = Vec::new();
-        for line in text[..whole].lines() {
-            let number = chain.last.records + 1;
-            let record = chain.follow(line);
-            let record =
-                record.map_err(|reason| format!("record {number} is damaged: {reason}"))?;
-            check_format(&record)?;
-            records.push(record);
+        for line in text.split_inclusive('\n') {
+            match chain.follow(line) {
+                Ok(record) => records.push(record),
+                // The last line, which no counter ever named: a crash tore it, or the disk kept
+                // only parts of it.
+                Err(_) if chain.ends_with(line, &text) && acknowledged == chain.last => break,
+                Err(reason) => {
+                    return Err(format!("record {} is damaged: {reason}", records.len() + 1));
+                }
+            }
+            records.last().map_or(Ok(()), check_format)?;
             check_place(&chain.last, kept.as_ref())?;
         }
+        chain.torn = chain.bytes < text.len() as u64;
         check_length(&chain.last, kept.as_ref())?;
         chain.mend()?;
         if !chain.is_empty() {
@@ -56,8 +61,14 @@ impl<S: LedgerStore> Chain<S> {
         Ok((chain, records))
     }
 
+    /// Whether `line`, the next one, is the last of `text`.
+    fn ends_with(&self, line: &str, text: &str) -> bool {
+        self.bytes + line.len() as u64 == text.len() as u64
+    }
+
     fn follow(&mut self, text: &str) -> Result<Record, String> {
-        let line: Line = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        let whole = text.strip_suffix('\n').ok_or("it was cut short")?;
+        let line: Line = serde_json::from_str(whole).map_err(|e| e.to_string())?;
         if line.previous != self.last.last || line.hash != hash(&line.previous, &line.record)? {
             return Err("its hash does not follow from the records before it".into());
         }
@@ -65,6 +76,7 @@ impl<S: LedgerStore> Chain<S> {
             return Err("a ledger begins with its format, once".into());
         }
         self.last = Counter { records: self.last.records + 1, last: line.hash };
+        self.bytes += text.len() as u64;
         Ok(line.record)
     }
 

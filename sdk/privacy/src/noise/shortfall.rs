@@ -19,7 +19,8 @@
 //!    by e^(2 lambda) Q'(A) <= Q'(A) + e^(2 lambda) - 1.
 //!
 //! The terms of step 2 are bounded whatever the deviations, so they may be chosen after
-//! seeing earlier releases: the charge is valid under adaptivity. For 10,000 steps of
+//! seeing earlier releases; and where their number depends on releases too, the union bound
+//! over all numbers of steps up to 2^40 is paid. So the charge is valid under adaptivity. For 10,000 steps of
 //! [`MOST_COORDINATES`] each, 2 lambda is 9e-7.
 
 use super::MOST_COORDINATES;
@@ -32,8 +33,9 @@ const CONCENTRATION: f64 = 641.0;
 /// Coordinates over a life that are accounted for: K t < e^-641 for t = e^-688.3.
 const MOST_TOTAL: f64 = 295_147_905_179_352_825_856.0;
 
-/// ln s, rounded up: e^-641 (1 + e^lambda), with lambda below 1/2 at [`MOST_TOTAL`].
-const LOG_SLACK: f64 = -640.0;
+/// ln s, rounded up: 2^40 e^-641 (1 + e^lambda), with lambda below 1/2 at [`MOST_TOTAL`] and one
+/// term for each number of steps after which a life may end.
+const LOG_SLACK: f64 = -612.0;
 
 /// Part of delta that is kept for the slack.
 const SHARE: f64 = 1.0 / 1_048_576.0;
@@ -79,7 +81,7 @@ impl Shortfall {
 
     /// Epsilon at `delta`, where ideal noise has epsilon `ideal` at
     /// [`Self::ideal_delta`]; +infinity where the slack is more than its share of delta,
-    /// as beyond an epsilon of some 600.
+    /// as beyond an epsilon of some 560.
     pub(crate) fn epsilon(self, ideal: f64, delta: f64) -> f64 {
         let log_slack = ideal + self.lambda + std::f64::consts::LN_2 + LOG_SLACK;
         if log_slack <= delta.ln() + SHARE.ln() { ideal + 2.0 * self.lambda } else { f64::INFINITY }
@@ -139,7 +141,8 @@ mod tests {
         assert!(log_tail + MOST_TOTAL.ln() <= -CONCENTRATION);
         let lambda = shortfall(1.0, 1 << 40).unwrap().lambda;
         assert!(lambda < 0.5);
-        assert!(-CONCENTRATION + (1.0 + lambda.exp()).ln() <= LOG_SLACK);
+        let union = 40.0 * std::f64::consts::LN_2;
+        assert!(union - CONCENTRATION + (1.0 + lambda.exp()).ln() <= LOG_SLACK);
         assert!(shortfall(1.0, 1 << 41).unwrap().epsilon(1.0, 1e-5).is_infinite());
     }
 
