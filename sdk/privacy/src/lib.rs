@@ -6,6 +6,7 @@
 
 pub mod accounting;
 pub mod audit;
+mod composition;
 mod error;
 mod event;
 mod lattice;
@@ -18,10 +19,9 @@ mod release;
 pub mod report;
 mod sampler;
 
+pub use composition::{Composition, MOST_MECHANISMS};
 pub use error::Error;
-pub use event::{
-    Adjacency, Composition, Event, FixedSize, MOST_MECHANISMS, Mechanism, NoEvent, Sensitivity,
-};
+pub use event::{Adjacency, Event, FixedSize, Mechanism, NoEvent, Sensitivity};
 pub use lattice::{
     ClipFactor, Clipped, ClippedSum, Contribution, Lattice, NormBound, OuterShape, PerExample,
     Places, ResolutionBits, Rounded, SumLayout,
