@@ -61,6 +61,10 @@ pub enum Record {
 }
 
 /// Proof that a round was charged: what a noise mechanism needs before it may release.
+///
+/// It does not count draws. Who drew a step twice and showed both would have paid for one: a
+/// participant draws from the one seed that it stored before the charge, and shows what
+/// [`Ledger::record_release`] recorded.
 #[derive(Debug)]
 pub struct Permit {
     task: String,

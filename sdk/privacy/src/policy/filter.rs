@@ -11,6 +11,9 @@
 //! furthest. Where only one task was ever joined nothing was chosen after a release, and
 //! the tighter accountant counts; a second one is admitted only if the filter admits both,
 //! so the filter's bound then covers the first one too.
+//!
+//! An owner who changes cap or delta later changes the order with them, which is as valid as
+//! the owner's reasons are independent of what was released.
 
 use super::Policy;
 use crate::accounting::{self, default_orders};
