@@ -38,12 +38,15 @@ pub(crate) fn lifetime_epsilon(
         Some(plan) if others.is_empty() => {
             accounting::epsilon(&plan.composition(), policy.delta).epsilon
         }
-        Some(plan) => {
-            let mut all = others.clone();
-            all.extend(&plan.composition());
-            accounting::rdp_epsilon_at(order(policy), &all, policy.delta)
-        }
+        Some(plan) => filtered_epsilon(policy, plan, others),
     }
+}
+
+/// Epsilon of `others` and `plan` together at the filter's order.
+pub(super) fn filtered_epsilon(policy: &Policy, plan: &PrivacyPlan, others: &Composition) -> f64 {
+    let mut all = others.clone();
+    all.extend(&plan.composition());
+    lifetime_epsilon(policy, None, &all)
 }
 
 /// The filter's order a: the largest c = rdp / a with
@@ -67,17 +70,14 @@ pub(super) fn refusal(
     others: &Composition,
 ) -> Error {
     let spent = if others.is_empty() { 0.0 } else { lifetime_epsilon(policy, None, others) };
-    let fits = |plan: &PrivacyPlan| {
-        let mut all = others.clone();
-        all.extend(&plan.composition());
-        lifetime_epsilon(policy, None, &all) <= policy.epsilon_cap.value()
-    };
+    let cap = policy.epsilon_cap.value();
+    let fits = |plan: &PrivacyPlan| filtered_epsilon(policy, plan, others) <= cap;
     Error::Budget {
         task: task.to_owned(),
         asked: lifetime_epsilon(policy, Some(plan), &Composition::new()),
         spent,
         total: lifetime_epsilon(policy, Some(plan), others),
-        cap: policy.epsilon_cap.value(),
+        cap,
         noise_multiplier: multiplier_that_fits(plan, &fits),
         rounds: rounds_that_fit(plan, &fits),
     }
