@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounting::{self, EpsilonBound};
 use crate::plan::PrivacyPlan;
-use crate::policy::{Policy, lifetime_epsilon};
+use crate::policy::{Policy, filter_epsilon, lone_epsilon};
 use crate::{Composition, Delta, Error, Event};
 use chain::Chain;
 pub use store::{Counter, EphemeralStore, LedgerStore};
@@ -206,12 +206,13 @@ impl<S: LedgerStore> Ledger<S> {
 
     /// Asks the policy about a task that was accepted before this opening.
     fn admit_again(&mut self, task: &str) -> Result<(), Error> {
+        if self.tasks.get(task).is_none_or(|account| account.admitted) {
+            return Ok(());
+        }
         let others = self.committed_by(|name| name != task);
         let Some(account) = self.tasks.get_mut(task) else { return Ok(()) };
-        if !account.admitted {
-            self.policy.admit(task, &account.plan, &others)?;
-            account.admitted = true;
-        }
+        self.policy.admit(task, &account.plan, &others)?;
+        account.admitted = true;
         Ok(())
     }
 
@@ -306,10 +307,8 @@ impl<S: LedgerStore> Ledger<S> {
         let mut accounts = self.tasks.values();
         match (accounts.next(), accounts.next()) {
             (None, _) => 0.0,
-            (Some(only), None) => {
-                lifetime_epsilon(&self.policy, Some(&only.plan), &Composition::new())
-            }
-            _ => lifetime_epsilon(&self.policy, None, &self.committed()),
+            (Some(only), None) => lone_epsilon(&self.policy, &only.plan),
+            _ => filter_epsilon(&self.policy, &self.committed()),
         }
     }
 

@@ -7,8 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::plan::PrivacyPlan;
 use crate::{Composition, Delta, Epsilon, Error, NoiseMultiplier};
 
-pub(crate) use filter::lifetime_epsilon;
-use filter::{filtered_epsilon, refusal};
+pub(crate) use filter::{filter_epsilon, lone_epsilon};
 
 /// The device's own limits. No message can change them.
 ///
@@ -94,14 +93,7 @@ impl Policy {
             let (steps, most) = (f64::from(plan.local_steps), f64::from(self.most_local_steps));
             return refuse("the local steps of a round", steps, most, advice);
         }
-        // The filter is the quicker one, and what it lets pass is within the cap.
-        let cap = self.epsilon_cap.value();
-        if filtered_epsilon(self, plan, others) <= cap
-            || lifetime_epsilon(self, Some(plan), others) <= cap
-        {
-            return Ok(());
-        }
-        Err(refusal(self, task, plan, others))
+        filter::admit(self, task, plan, others)
     }
 
     /// Checks the size of the device's data set, before anything is computed.

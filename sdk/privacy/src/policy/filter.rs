@@ -26,27 +26,51 @@ const NARROW: f64 = 1e-3;
 /// Largest factor on a plan's noise that is tried.
 const MOST_NOISE: f64 = 1e3;
 
-/// Epsilon of everything a device releases over its life: of `others`, and of `plan` where
-/// one more is asked for.
-pub(crate) fn lifetime_epsilon(
-    policy: &Policy,
-    plan: Option<&PrivacyPlan>,
-    others: &Composition,
-) -> f64 {
-    match plan {
-        None => accounting::rdp_epsilon_at(order(policy), others, policy.delta),
-        Some(plan) if others.is_empty() => {
-            accounting::epsilon(&plan.composition(), policy.delta).epsilon
-        }
-        Some(plan) => filtered_epsilon(policy, plan, others),
-    }
+/// Epsilon of a composition whose parts a server may have chosen after releases: by the
+/// filter's order.
+pub(crate) fn filter_epsilon(policy: &Policy, all: &Composition) -> f64 {
+    accounting::rdp_epsilon_at(order(policy), all, policy.delta)
 }
 
-/// Epsilon of `others` and `plan` together at the filter's order.
-pub(super) fn filtered_epsilon(policy: &Policy, plan: &PrivacyPlan, others: &Composition) -> f64 {
-    let mut all = others.clone();
-    all.extend(&plan.composition());
-    lifetime_epsilon(policy, None, &all)
+/// Epsilon of a plan that was fixed before every release, by the tighter accountant.
+pub(crate) fn lone_epsilon(policy: &Policy, plan: &PrivacyPlan) -> f64 {
+    accounting::epsilon(&plan.composition(), policy.delta).epsilon
+}
+
+/// Whether a plan fits above `others`. The filter is the quicker one and is asked first; a plan
+/// that is the first may also pass by the tighter accountant.
+pub(super) fn admit(
+    policy: &Policy,
+    task: &str,
+    plan: &PrivacyPlan,
+    others: &Composition,
+) -> Result<(), Error> {
+    let cap = policy.epsilon_cap.value();
+    let together = |plan: &PrivacyPlan| {
+        let mut all = others.clone();
+        all.extend(&plan.composition());
+        filter_epsilon(policy, &all)
+    };
+    let filtered = together(plan);
+    if filtered <= cap {
+        return Ok(());
+    }
+    let (asked, first) = (lone_epsilon(policy, plan), others.is_empty());
+    if first && asked <= cap {
+        return Ok(());
+    }
+    // What would fit is sought by the filter alone, also where the tighter accountant would
+    // allow a little more: it is quick for any numbers that a server may send.
+    let fits = |plan: &PrivacyPlan| together(plan) <= cap;
+    Err(Error::Budget {
+        task: task.to_owned(),
+        asked,
+        spent: if first { 0.0 } else { filter_epsilon(policy, others) },
+        total: if first { asked } else { filtered },
+        cap,
+        noise_multiplier: multiplier_that_fits(plan, &fits),
+        rounds: rounds_that_fit(plan, &fits),
+    })
 }
 
 /// The filter's order a: the largest c = rdp / a with
@@ -61,29 +85,7 @@ fn order(policy: &Policy) -> f64 {
     default_orders().into_iter().fold(2.0, better)
 }
 
-/// The refusal of a plan, with what would fit: by the filter, also where the tighter accountant
-/// would allow a little more, since that is quick for any numbers that a server may send.
-pub(super) fn refusal(
-    policy: &Policy,
-    task: &str,
-    plan: &PrivacyPlan,
-    others: &Composition,
-) -> Error {
-    let spent = if others.is_empty() { 0.0 } else { lifetime_epsilon(policy, None, others) };
-    let cap = policy.epsilon_cap.value();
-    let fits = |plan: &PrivacyPlan| filtered_epsilon(policy, plan, others) <= cap;
-    Error::Budget {
-        task: task.to_owned(),
-        asked: lifetime_epsilon(policy, Some(plan), &Composition::new()),
-        spent,
-        total: lifetime_epsilon(policy, Some(plan), others),
-        cap,
-        noise_multiplier: multiplier_that_fits(plan, &fits),
-        rounds: rounds_that_fit(plan, &fits),
-    }
-}
-
-/// The least multiplier of the noisier phase's share, all phases scaled alike.
+/// The least multiplier of the plan's phases, when all are scaled alike until they fit.
 fn multiplier_that_fits(plan: &PrivacyPlan, fits: &dyn Fn(&PrivacyPlan) -> bool) -> Option<f64> {
     let scaled = |factor: f64| {
         let noise =
@@ -156,7 +158,7 @@ mod tests {
             for count in [1, 10, 100] {
                 let all = gaussian(sigma, count);
                 let best = accounting::rdp_epsilon(&all, policy.delta);
-                let fixed = lifetime_epsilon(&policy, None, &all);
+                let fixed = filter_epsilon(&policy, &all);
                 assert!(fixed >= best * (1.0 - 1e-9), "{sigma} {count}");
                 if (6.0..8.0).contains(&best) {
                     assert!(fixed < 1.02 * best, "{sigma} {count}: {fixed} {best}");

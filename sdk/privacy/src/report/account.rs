@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::accounting::{self, Accountant};
 use crate::noise::Shortfall;
-use crate::policy::lifetime_epsilon;
+use crate::policy::filter_epsilon;
 use crate::{Composition, Delta, Policy};
 
 /// An upper bound on epsilon, +infinity among them.
@@ -110,9 +110,7 @@ impl Account {
         let rdp = Bound::of(accounting::rdp_epsilon(composition, delta));
         let pld = Bound::of(accounting::pld_epsilon(composition, delta));
         let (epsilon, accountant) = match filter {
-            Some(policy) => {
-                (Bound::of(lifetime_epsilon(policy, None, composition)), Accountant::Rdp)
-            }
+            Some(policy) => (Bound::of(filter_epsilon(policy, composition)), Accountant::Rdp),
             None if pld < rdp => (pld, Accountant::Pld),
             None => (rdp, Accountant::Rdp),
         };
