@@ -1,6 +1,6 @@
 //! Binomial tails, and the Clopper-Pearson bounds that they give.
 
-use super::Confidence;
+use super::{Confidence, bisect};
 use crate::Error;
 
 /// Most trials of a proportion: up to here the continued fraction converges quickly.
@@ -8,9 +8,6 @@ const MOST_TRIALS: u64 = 1 << 32;
 
 /// More than the relative error of a tail as it is computed here.
 const TAIL_ERROR: f64 = 1e-9;
-
-/// Relative distance of the two ends at which a bisection stops.
-const CLOSE: f64 = 1e-13;
 
 /// Successes in independent trials that share one unknown probability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +52,7 @@ impl Proportion {
             return 0.0;
         }
         let tail = |p| at_least(self.successes, self.trials, p, 1.0 - p);
-        bisect(|p| tail(p) > confidence.failure * (1.0 - TAIL_ERROR)).0
+        bisect(0.0, 1.0, |p| tail(p) > confidence.failure * (1.0 - TAIL_ERROR)).0
     }
 
     /// Clopper-Pearson upper bound of the probability, rounded up.
@@ -77,23 +74,8 @@ impl Proportion {
         // P[X <= k] = I_{1-p}(n - k, k + 1).
         let (a, b) = ((trials - successes) as f64, successes as f64 + 1.0);
         let tail = |p: f64| beta(a, b, 1.0 - p, p);
-        bisect(|p| tail(p) <= confidence.failure * (1.0 - TAIL_ERROR)).1
+        bisect(0.0, 1.0, |p| tail(p) <= confidence.failure * (1.0 - TAIL_ERROR)).1
     }
-}
-
-/// Two close numbers in \[0, 1\] of which only the second is `above`, for a property that
-/// holds from some number on.
-fn bisect(above: impl Fn(f64) -> bool) -> (f64, f64) {
-    let (mut low, mut high) = (0.0, 1.0);
-    while high - low > CLOSE * high {
-        let middle = 0.5 * (low + high);
-        if above(middle) {
-            high = middle;
-        } else {
-            low = middle;
-        }
-    }
-    (low, high)
 }
 
 /// P\[Binomial(n, p) >= k\] = I_p(k, n - k + 1), `rest` being 1 - p; relative error below

@@ -2,6 +2,7 @@
 
 use std::f64::consts::SQRT_2;
 
+use super::bisect;
 use crate::Delta;
 
 /// Beyond this many deviations the normal law is out of reach of f64.
@@ -52,12 +53,7 @@ impl AssumedGaussian {
             return 0.0;
         }
         // Phi(-38) is 0 in f64 beyond this end.
-        let (mut low, mut high) = (0.0, mu * (FAR + mu));
-        for _ in 0..100 {
-            let middle = 0.5 * (low + high);
-            if needs_more(middle) { low = middle } else { high = middle }
-        }
-        low
+        bisect(0.0, mu * (FAR + mu), |epsilon| !needs_more(epsilon)).0
     }
 }
 
@@ -75,10 +71,5 @@ pub(super) fn quantile(p: f64) -> f64 {
     if p >= 1.0 {
         return f64::INFINITY;
     }
-    let (mut low, mut high) = (-FAR, FAR);
-    for _ in 0..100 {
-        let middle = 0.5 * (low + high);
-        if normal(middle) < p { low = middle } else { high = middle }
-    }
-    high
+    bisect(-FAR, FAR, |x| normal(x) >= p).1
 }

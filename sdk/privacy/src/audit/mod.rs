@@ -58,5 +58,21 @@ fn check_numbers(name: &'static str, values: &[f64]) -> Result<(), Error> {
     }
 }
 
+/// Relative distance at which two numbers are as good as one.
+const CLOSE: f64 = 1e-13;
+
+/// Two close numbers in \[`low`, `high`\] of which only the second is `above`, for a property
+/// that holds from some number on.
+fn bisect(mut low: f64, mut high: f64, above: impl Fn(f64) -> bool) -> (f64, f64) {
+    while high - low > CLOSE * high.abs() {
+        let middle = 0.5 * (low + high);
+        if middle <= low || middle >= high {
+            break;
+        }
+        *(if above(middle) { &mut high } else { &mut low }) = middle;
+    }
+    (low, high)
+}
+
 #[cfg(test)]
 mod tests;

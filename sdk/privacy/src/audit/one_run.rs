@@ -2,7 +2,7 @@
 //! coins (Steinke, Nasr, Jagielski 2023, arXiv 2305.08846).
 
 use super::binomial::{at_least, exactly};
-use super::{Confidence, check_numbers};
+use super::{Confidence, bisect, check_numbers};
 use crate::{Delta, Epsilon, Error};
 
 /// Largest epsilon that is looked for: more than 2^32 guesses can show.
@@ -125,12 +125,7 @@ impl OneRun {
         if !refuted(0.0) {
             return 0.0;
         }
-        let (mut low, mut high) = (0.0, MOST_EPSILON);
-        for _ in 0..50 {
-            let middle = 0.5 * (low + high);
-            if refuted(middle) { low = middle } else { high = middle }
-        }
-        low
+        bisect(0.0, MOST_EPSILON, |epsilon| !refuted(epsilon)).0
     }
 }
 
