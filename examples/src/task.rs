@@ -4,7 +4,7 @@ use adafed::algorithm::{AlgorithmPlan, SgdSettings};
 use adafed::nn::{Model, ModelSpec};
 use adafed::privacy::accounting::EpsilonBound;
 use adafed::privacy::accounting::calibration::{
-    CalibrateBy, PhaseShape, Span, Split, Target, noise_multiplier, optimal_split,
+    CalibrateBy, Span, Split, Target, equal_split, optimal_split,
 };
 use adafed::privacy::{Adjacency, PrivacyPhase, PrivacyPlan, ResolutionBits, TrustModel};
 use adafed::wire::{RoundPlan, TaskId, TaskPlan};
@@ -86,7 +86,11 @@ fn privacy_plan(settings: &Settings, nominal_examples: u32) -> Result<PrivacyPla
         rate: settings.rate,
         steps: rounds.saturating_mul(u64::from(settings.local_steps)),
     };
-    let Split { warmup, main } = split(settings, &target, span(warmup_rounds), span(main_rounds))?;
+    let (before, after) = (span(warmup_rounds), span(main_rounds));
+    let Split { warmup, main } = match settings.split {
+        SplitRule::Equal => equal_split(&target, before, after)?,
+        SplitRule::Optimal => optimal_split(&target, before, after, settings.retention.mean())?,
+    };
     Ok(PrivacyPlan {
         trust: TrustModel::Local,
         adjacency,
@@ -99,23 +103,6 @@ fn privacy_plan(settings: &Settings, nominal_examples: u32) -> Result<PrivacyPla
         warmup: PrivacyPhase { rounds: warmup_rounds, noise_multiplier: warmup },
         main: PrivacyPhase { rounds: main_rounds, noise_multiplier: main },
     })
-}
-
-/// The multipliers of both phases; a phase without rounds has the other's.
-fn split(
-    settings: &Settings,
-    target: &Target,
-    warmup: Span,
-    main: Span,
-) -> Result<Split, adafed::privacy::Error> {
-    let both = warmup.steps > 0 && main.steps > 0;
-    if both && settings.split == SplitRule::Optimal {
-        return optimal_split(target, warmup, main, settings.retention.mean());
-    }
-    let shape = |span: Span| PhaseShape { rate: span.rate, steps: span.steps, relative_noise: 1.0 };
-    let phases = [warmup, main].into_iter().filter(|span| span.steps > 0).map(shape);
-    let sigma = noise_multiplier(target, &phases.collect::<Vec<_>>())?;
-    Ok(Split { warmup: sigma, main: sigma })
 }
 
 fn algorithm_plan(settings: &Settings) -> AlgorithmPlan {

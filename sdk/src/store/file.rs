@@ -34,11 +34,8 @@ impl FileStore {
         make_private_folder(folder).map_err(|e| io("create", folder, e))?;
         let path = folder.join(LOCK);
         let lock = private().write(true).open(&path).map_err(|e| io("open", &path, e))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { folder: folder.to_owned(), _lock: lock }),
-            Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path: folder.to_owned() }),
-            Err(fs::TryLockError::Error(e)) => Err(io("lock", &path, e)),
-        }
+        take(&lock, folder)?;
+        Ok(Self { folder: folder.to_owned(), _lock: lock })
     }
 }
 
@@ -53,11 +50,7 @@ impl Store for FileStore {
         };
         let file = open(private().append(true).read(true), &path)?;
         // The folder's lock keeps other participants out, this one a second ledger of its own.
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(Error::Locked { path }),
-            Err(fs::TryLockError::Error(e)) => return Err(io("lock", &path, e)),
-        }
+        take(&file, &path)?;
         let counter = open(private().write(true).read(true), &counter_path)?;
         if new {
             sync_folder(&self.folder)?;
@@ -125,11 +118,7 @@ impl LedgerStore for FileLedger {
     fn read(&mut self) -> Result<String, String> {
         let bytes = fs::read(&self.path).map_err(|e| self.describe("read", e))?;
         // What is no text is no record either: the ledger judges whether one is missing.
-        let valid = match std::str::from_utf8(&bytes) {
-            Ok(_) => bytes.len(),
-            Err(e) => e.valid_up_to(),
-        };
-        Ok(String::from_utf8_lossy(&bytes[..valid]).into_owned())
+        Ok(bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid()).to_owned())
     }
 
     fn truncate(&mut self, bytes: u64) -> Result<(), String> {
@@ -170,6 +159,14 @@ fn counter_in(place: &[u8]) -> Option<Counter> {
     let (counter, check) = text.trim_end().rsplit_once(' ')?;
     let whole = Digest::of(counter.as_bytes()).to_string() == check;
     whole.then(|| serde_json::from_str(counter).ok())?
+}
+
+/// Locks a file of `path` until it is closed.
+fn take(file: &File, path: &Path) -> Result<(), Error> {
+    file.try_lock().map_err(|e| match e {
+        fs::TryLockError::WouldBlock => Error::Locked { path: path.to_owned() },
+        fs::TryLockError::Error(e) => io("lock", path, e),
+    })
 }
 
 fn io(action: &'static str, path: &Path, source: std::io::Error) -> Error {

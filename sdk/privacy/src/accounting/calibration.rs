@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 mod split;
 
-pub use split::{Span, Split, optimal_split};
+pub use split::{Span, Split, equal_split, optimal_split};
 
 use super::{epsilon, rdp_epsilon};
 use crate::{Adjacency, Composition, Delta, Epsilon, Error, Event, NoiseMultiplier, SamplingRate};
@@ -38,13 +38,6 @@ pub enum CalibrateBy {
 }
 
 impl CalibrateBy {
-    fn epsilon(self, composition: &Composition, delta: Delta) -> f64 {
-        match self {
-            Self::Rdp => rdp_epsilon(composition, delta),
-            Self::Tightest => epsilon(composition, delta).epsilon,
-        }
-    }
-
     const fn tolerance(self) -> f64 {
         match self {
             Self::Rdp => RDP_TOLERANCE,
@@ -67,9 +60,18 @@ pub struct Target {
 }
 
 impl Target {
+    /// Epsilon of `composition` by the chosen account, at the target's delta.
+    #[must_use]
+    pub fn epsilon_of(&self, composition: &Composition) -> f64 {
+        match self.by {
+            CalibrateBy::Rdp => rdp_epsilon(composition, self.delta),
+            CalibrateBy::Tightest => epsilon(composition, self.delta).epsilon,
+        }
+    }
+
     /// How far `composition` is above the target, as a logarithm; at most 0 is safe.
     fn excess(&self, composition: &Composition) -> f64 {
-        let ratio = self.by.epsilon(composition, self.delta) / self.epsilon.value();
+        let ratio = self.epsilon_of(composition) / self.epsilon.value();
         if ratio <= 1.0 { ratio.ln().min(0.0) } else { ratio.ln().max(f64::MIN_POSITIVE) }
     }
 }
@@ -325,7 +327,7 @@ mod tests {
                 let target = Target { adjacency, ..target(4.0, 1e-5, by) };
                 let sigma = noise_multiplier(&target, &two_phases).unwrap().value();
                 let events = two_phases.iter().map(|p| p.event(&target, sigma).unwrap());
-                let own = by.epsilon(&events.collect(), target.delta);
+                let own = target.epsilon_of(&events.collect());
                 assert!((4.0 * (1.0 - 1e-3)..=4.0).contains(&own), "{by:?}: {own}");
             }
         }

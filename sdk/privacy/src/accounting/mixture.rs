@@ -139,6 +139,11 @@ fn asinh_of_product(b: f64, x: f64) -> f64 {
     size.copysign(x)
 }
 
+/// ln(1 + e^x) without overflow.
+pub(super) fn log_one_plus_exp(x: f64) -> f64 {
+    if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() }
+}
+
 /// Sum of exponentials kept as (max, scaled sum), so that nothing overflows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogSum {

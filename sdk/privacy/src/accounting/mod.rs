@@ -22,7 +22,8 @@ pub mod rdp;
 use serde::{Deserialize, Serialize};
 
 pub use calibration::{
-    CalibrateBy, PhaseShape, Span, Split, Target, most_steps, noise_multiplier, optimal_split,
+    CalibrateBy, PhaseShape, Span, Split, Target, equal_split, most_steps, noise_multiplier,
+    optimal_split,
 };
 pub use gdp::GdpApproximation;
 pub use rdp::{RdpAccountant, default_orders};

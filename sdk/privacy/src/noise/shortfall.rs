@@ -54,7 +54,8 @@ impl Shortfall {
             Mechanism::PoissonGaussian { rate, .. } => rate.value() > 0.0,
             Mechanism::FixedSizeGaussian { sampling, .. } => sampling.share() > 0.0,
             // Samplers of their own, which are exact.
-            _ => false,
+            Mechanism::DiscreteGaussian { .. } | Mechanism::Laplace { .. } => false,
+            Mechanism::ShuffledGaussian(never) => match never {},
         };
         let events = composition.events().iter().filter(sampled);
         let steps: f64 = events.map(|e| e.count as f64).sum();

@@ -1,11 +1,7 @@
 //! Noise multipliers and step counts that meet a target.
 
-use adafed_privacy::accounting::{
-    self, CalibrateBy, PhaseShape, Target, most_steps, noise_multiplier,
-};
-use adafed_privacy::{
-    Adjacency, Composition, Delta, Epsilon, Event, NoiseMultiplier, SamplingRate,
-};
+use adafed_privacy::accounting::{CalibrateBy, PhaseShape, Target, most_steps, noise_multiplier};
+use adafed_privacy::{Adjacency, Epsilon, Event, NoiseMultiplier, SamplingRate};
 use serde_json::Value;
 
 use super::{Case, Orders, case, delta_of, number, reference_error};
@@ -26,12 +22,7 @@ fn rate(entry: &Value) -> Result<SamplingRate, String> {
 
 fn own(target: &Target, rate: SamplingRate, sigma: NoiseMultiplier, steps: u64) -> f64 {
     let event = Event::poisson_gaussian(target.adjacency, rate, sigma, steps);
-    let all: Composition = [event].into_iter().collect();
-    let epsilon = |delta: Delta| match target.by {
-        CalibrateBy::Rdp => accounting::rdp_epsilon(&all, delta),
-        _ => accounting::epsilon(&all, delta).epsilon,
-    };
-    epsilon(target.delta)
+    target.epsilon_of(&[event].into_iter().collect())
 }
 
 pub(super) fn sigma(entry: &Value, _: &Orders) -> Vec<Case> {

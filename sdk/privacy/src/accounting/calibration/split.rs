@@ -31,6 +31,14 @@ pub struct Split {
     pub main: NoiseMultiplier,
 }
 
+/// One multiplier for both phases.
+///
+/// # Errors
+/// Those of [`noise_multiplier`].
+pub fn equal_split(target: &Target, warmup: Span, main: Span) -> Result<Split, Error> {
+    at(target, warmup, main, 0.0)
+}
+
 /// The multipliers sigma_w and sigma_m that meet the target with the least noise energy
 /// in the model: T_w sigma_w^2 + r T_m sigma_m^2, with r the part of coordinates that stays
 /// active in the main phase.
@@ -40,7 +48,7 @@ pub struct Split {
 /// T_w / sigma_w^2 + T_m / sigma_m^2 is what the budget fixes, and
 /// sigma_w / sigma_m = r^(1/4) is best. A golden-section search over that ratio, by Renyi
 /// divergences, whose optimum differs little; the multipliers themselves are calibrated to
-/// the target's own account.
+/// the target's own account. Where a phase has no steps there is nothing to split.
 ///
 /// # Guarantee
 /// Both together meet the target: [`noise_multiplier`] returns its safe end.
@@ -56,6 +64,9 @@ pub fn optimal_split(
     if !(retained > 0.0 && retained <= 1.0) {
         let expected = "a number in (0, 1]";
         return Err(Error::Parameter { name: "retained part", value: retained, expected });
+    }
+    if warmup.steps == 0 || main.steps == 0 {
+        return equal_split(target, warmup, main);
     }
     let quick = Target { by: CalibrateBy::Rdp, ..*target };
     let cost = |log_ratio: f64| {

@@ -9,7 +9,7 @@
 //! E_Q[(P/Q - 1)^l] at even l, and B-, B+ at the even numbers below and above j. Between
 //! integers (a-1) rdp(a) is convex (corollary 10).
 
-use super::super::mixture::{Against, LogSum, Mixture, Ratio};
+use super::super::mixture::{Against, LogSum, Mixture, Ratio, log_one_plus_exp};
 
 /// Above, only the second bound of every term is taken, whose sum is linear in the order.
 const MOST_MOMENTS: u32 = 256;
@@ -27,7 +27,7 @@ pub(super) fn curve(step: Mixture, orders: &[f64]) -> Vec<f64> {
         let upper = if part > 0.0 { log_moment(step, below + 1.0, &moments) } else { 0.0 };
         let bound = ((1.0 - part) * lower + part * upper) / (a - 1.0);
         // Without sampling it is no better (joint convexity).
-        bound.min(0.5 * a / step.sigma / step.sigma)
+        bound.min(super::gaussian(a, step.sigma))
     };
     orders.iter().map(one).collect()
 }
@@ -49,8 +49,7 @@ fn log_moment(step: Mixture, order: f64, moments: &Moments) -> f64 {
         }
         sum.add(n * log_q + log_choose + log_term);
     }
-    let x = sum.ln();
-    if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() }
+    log_one_plus_exp(sum.ln())
 }
 
 /// ln E_Q[(P/Q - 1)^l] at even l: the nonnegative integrand is summed as it stands, where

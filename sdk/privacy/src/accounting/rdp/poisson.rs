@@ -4,7 +4,7 @@
 //! alternating series that loses all digits. Here the excess of the moment over 1 is an
 //! integral of a nonnegative function, at integer and fractional orders alike.
 
-use super::super::mixture::{Against, LogSum, Mixture, Ratio};
+use super::super::mixture::{Against, LogSum, Mixture, Ratio, log_one_plus_exp};
 
 /// Half-width, in standard deviations, around the outermost modes of the integrand:
 /// exp(-12^2/2) = 5e-32 of the peak is left out.
@@ -119,11 +119,6 @@ fn binomial_tail(a: f64, u: f64) -> f64 {
         k += 1.0;
     }
     sum
-}
-
-/// ln(1 + e^x) without overflow.
-fn log_one_plus_exp(x: f64) -> f64 {
-    if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() }
 }
 
 #[cfg(test)]
