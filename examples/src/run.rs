@@ -8,6 +8,7 @@ use adafed::nn::{Model, ModelSpec};
 use adafed::privacy::accounting;
 use adafed::privacy::{Composition, PrivacyPlan};
 use adafed::transport::{HttpTransport, Transport};
+use adafed::wire::TaskSettings;
 use adafed_server::{RoundReport, Server, ServerConfig, Service, TaskState};
 use tokio::runtime::Runtime;
 
@@ -232,7 +233,11 @@ impl Host {
         let server = runtime.block_on(Server::bind(config))?;
         let service = server.service().clone();
         let Task { plan, parameters, .. } = &run.task;
-        runtime.block_on(service.create_task(plan.clone(), parameters.clone()))?;
+        runtime.block_on(service.create_task(
+            plan.clone(),
+            parameters.clone(),
+            TaskSettings::default(),
+        ))?;
         let token = runtime.block_on(service.create_token(run.settings.clients))?;
         let transport = if run.settings.in_process {
             Route::InProcess(InProcess::new(server.router(), runtime.handle().clone()))

@@ -86,12 +86,115 @@ pub enum Error {
         /// The device in the path.
         named: DeviceId,
     },
-    /// Peer: an enrolment token that is unknown or used up.
-    #[error("the enrolment token is unknown or used up; ask the operator for a new one")]
+    /// Peer: a signed request that was sent before.
+    #[error(
+        "a request signed at {signed_ms} ms or later was taken from this device before, so this \
+         one is a repetition; sign again with the present time"
+    )]
+    Replayed {
+        /// Time of signing.
+        signed_ms: u64,
+    },
+    /// Peer: a device whose requests are no longer taken.
+    #[error("device {device} was revoked; enrol again with a new token")]
+    Revoked {
+        /// The device.
+        device: DeviceId,
+    },
+    /// Peer: a device whose key may not enrol again.
+    #[error("device {device} was banned by the operator")]
+    Banned {
+        /// The device.
+        device: DeviceId,
+    },
+    /// Peer: too many requests.
+    #[error("too many requests; come back in {retry_after_ms} ms")]
+    TooManyRequests {
+        /// When to come back, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// Peer: a version of the SDK that the task does not take.
+    #[error("the task takes versions {expected} of the SDK, this is {found}; update the app")]
+    ClientVersion {
+        /// The device's version.
+        found: String,
+        /// Accepted versions.
+        expected: String,
+    },
+    /// Peer: an enrolment token that is unknown, used up or expired.
+    #[error("the enrolment token is unknown, used up or expired; ask the operator for a new one")]
     Token,
-    /// Peer: no administrator.
-    #[error("this needs the operator's token, as `authorization: Bearer TOKEN`")]
+    /// Peer: no known operator.
+    #[error("this needs an operator's token, as `authorization: Bearer TOKEN`")]
     Admin,
+    /// Peer: an operator's token that does not allow the request.
+    #[error("this needs a token of scope `{needed}`, the token given has `{held}`")]
+    Scope {
+        /// Scope that is needed.
+        needed: &'static str,
+        /// Scope of the token.
+        held: &'static str,
+    },
+    /// Caller: a name that is taken.
+    #[error("there is a {what} of the name {name} already")]
+    Exists {
+        /// What has names.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Caller: a name of nothing.
+    #[error("there is no {what} {name}")]
+    Unknown {
+        /// What was looked for.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// Caller: something that a task in this state does not do.
+    #[error("task {task} is {state}; {expected}")]
+    TaskState {
+        /// The task.
+        task: TaskId,
+        /// Its state.
+        state: &'static str,
+        /// What is possible.
+        expected: &'static str,
+    },
+    /// Caller: a task that its own caps make impossible.
+    #[error("the task is impossible: {}", reasons.join("; "))]
+    Impossible {
+        /// What makes it impossible, and what would fit.
+        reasons: Vec<String>,
+    },
+    /// Peer: a range outside the content.
+    #[error("the range lies outside the content, which has {length} bytes")]
+    Range {
+        /// Length of the content.
+        length: usize,
+    },
+    /// Environment: as much in hand as the server takes on at once.
+    #[error("the server has its hands full; come back in {retry_after_ms} ms")]
+    Overloaded {
+        /// When to come back, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// Caller: a configuration that cannot be used.
+    #[error("the configuration cannot be used: {reason}")]
+    Config {
+        /// What is wrong, where, and what would be right.
+        reason: String,
+    },
+    /// Environment: a key or certificate that cannot be used.
+    #[error("the {what} {path} cannot be used: {reason}")]
+    Tls {
+        /// Key or certificates.
+        what: &'static str,
+        /// Its file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Peer: no such task.
     #[error("task {task} does not exist")]
     UnknownTask {
@@ -208,8 +311,22 @@ impl Error {
             Self::SignedAtOtherTime { .. } => "server/signed-at-other-time",
             Self::UnknownDevice { .. } => "server/unknown-device",
             Self::OtherDevice { .. } => "server/other-device",
+            Self::Replayed { .. } => "server/replayed",
+            Self::Revoked { .. } => "server/revoked",
+            Self::Banned { .. } => "server/banned",
+            Self::TooManyRequests { .. } => "server/too-many-requests",
+            Self::ClientVersion { .. } => "server/client-version",
             Self::Token => "server/token",
             Self::Admin => "server/admin",
+            Self::Scope { .. } => "server/scope",
+            Self::Exists { .. } => "server/exists",
+            Self::Unknown { .. } => "server/unknown",
+            Self::TaskState { .. } => "server/task-state",
+            Self::Impossible { .. } => "server/impossible",
+            Self::Range { .. } => "server/range",
+            Self::Overloaded { .. } => "server/overloaded",
+            Self::Config { .. } => "server/config",
+            Self::Tls { .. } => "server/tls",
             Self::UnknownTask { .. } => "server/unknown-task",
             Self::UnknownContent { .. } => "server/unknown-content",
             Self::UnknownRound { .. } => "server/unknown-round",
@@ -237,6 +354,9 @@ impl Error {
             Self::StorageFull
                 | Self::StorageBusy
                 | Self::Storage(_)
+                | Self::Replayed { .. }
+                | Self::TooManyRequests { .. }
+                | Self::Overloaded { .. }
                 | Self::Randomness
                 | Self::Stopped
         )

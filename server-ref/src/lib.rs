@@ -39,7 +39,9 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{LEAST_ADMIN_TOKEN, ServerConfig};
 pub use error::Error;
 pub use report::{
-    DevicePrivacy, HistogramBucket, PrivacyReport, PrivacyUnit, RoundReport, TaskState, TaskStatus,
+    DevicePrivacy, DeviceState, DeviceStatus, Evaluation, Forecast, HistogramBucket,
+    OperatorStatus, PrivacyReport, PrivacyUnit, Quantile, RoundReport, Scope, TaskState,
+    TaskStatus, TokenStatus,
 };
 pub use round::Phase;
 pub use server::Server;

@@ -1,8 +1,8 @@
 //! What the server tells people: the JSON bodies of the reading interface.
 
-use adafed_privacy::Adjacency;
 use adafed_privacy::accounting::Accountant;
-use adafed_wire::{DeviceId, Digest, TaskId};
+use adafed_privacy::{Adjacency, Event};
+use adafed_wire::{DeviceId, Digest, TaskId, TaskSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::round::Phase;
@@ -14,6 +14,12 @@ use crate::round::Phase;
 pub enum TaskState {
     /// Rounds are still to come.
     Running,
+    /// The operator paused it: no device is seated, seated ones may still report.
+    Paused,
+    /// The operator ended it early; the model stays as it is.
+    Cancelled,
+    /// The next round would exceed the task's cap on epsilon; the model stays as it is.
+    Halted,
     /// Every round is over; the model is final.
     Finished,
 }
@@ -47,6 +53,10 @@ pub struct TaskStatus {
     pub delta: f64,
     /// Accountant that gave `epsilon`.
     pub accountant: Accountant,
+    /// Largest epsilon of any device after one more round, at `delta`.
+    pub epsilon_next_round: f64,
+    /// How the operator runs it.
+    pub settings: TaskSettings,
     /// Digest of the plan.
     #[serde(with = "text")]
     pub plan: Digest,
@@ -70,12 +80,20 @@ pub struct RoundReport {
     pub closed_ms: Option<u64>,
     /// Devices that were asked to take part, hence charged.
     pub participants: u32,
-    /// Updates received.
+    /// Updates received from its own devices.
     pub reports: u32,
+    /// Updates of earlier rounds that went into this one's aggregate; buffered tasks only.
+    pub stale_reports: u32,
+    /// Devices that were asked to take part and sent nothing before the round closed.
+    pub dropped: u32,
+    /// When the report goal was reached.
+    pub goal_ms: Option<u64>,
     /// Active coordinates.
     pub active_coordinates: u64,
     /// Bytes of the accepted updates' bodies.
     pub bytes_up: u64,
+    /// Bytes that the same updates would take as dense 32-bit floats.
+    pub bytes_dense: u64,
     /// Bytes of bodies sent to devices: plans, contents, answers to check-ins. A
     /// statistic, kept in memory for up to a tick: a crash may lose the last of it.
     pub bytes_down: u64,
@@ -96,8 +114,23 @@ pub struct PrivacyReport {
     pub epsilon: f64,
     /// Accountant that gave it.
     pub accountant: Accountant,
+    /// Largest epsilon of any device by the Renyi accountant.
+    pub epsilon_rdp: f64,
+    /// Largest epsilon of any device by the privacy loss distribution; `None` where it has
+    /// none to give.
+    pub epsilon_pld: Option<f64>,
+    /// Largest epsilon of any device after one more round.
+    pub epsilon_next_round: f64,
     /// Epsilon of a device that takes part in every round.
     pub epsilon_all_rounds: f64,
+    /// Epsilon that no device may exceed, by the operator's settings.
+    pub device_epsilon_cap: Option<f64>,
+    /// Epsilon at which the task halts, by the operator's settings.
+    pub task_epsilon_cap: Option<f64>,
+    /// Devices that another round would take beyond the device cap.
+    pub halted_devices: u64,
+    /// Quantiles of the devices' epsilons.
+    pub quantiles: Vec<Quantile>,
     /// Devices by epsilon, in ten ranges of equal width up to the largest.
     pub histogram: Vec<HistogramBucket>,
     /// Every device with a charge, by name.
@@ -124,8 +157,17 @@ pub struct HistogramBucket {
     pub devices: u64,
 }
 
-/// What a task has cost one device.
+/// A quantile of the devices' epsilons.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quantile {
+    /// Share of the devices at or below `epsilon`.
+    pub share: f64,
+    /// Their largest epsilon.
+    pub epsilon: f64,
+}
+
+/// What a task has cost one device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DevicePrivacy {
     /// The device.
     #[serde(with = "text")]
@@ -134,6 +176,146 @@ pub struct DevicePrivacy {
     pub rounds_charged: u64,
     /// Upper bound on its epsilon.
     pub epsilon: f64,
+    /// By the Renyi accountant.
+    pub epsilon_rdp: f64,
+    /// By the privacy loss distribution; `None` where it has none to give.
+    pub epsilon_pld: Option<f64>,
+    /// Whether another round would take it beyond the device cap.
+    pub halted: bool,
+    /// What it was charged for: one entry a phase of the plan.
+    pub events: Vec<Event>,
+}
+
+/// What a task would cost, told before it is created.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// The task.
+    pub task: TaskId,
+    /// Whether it could be created.
+    pub possible: bool,
+    /// Why not, and what would fit; empty where it could.
+    pub reasons: Vec<String>,
+    /// Rounds of the plan.
+    pub rounds: u64,
+    /// Delta at which every epsilon here is stated.
+    pub delta: f64,
+    /// Epsilon of a device that takes part in every round.
+    pub epsilon_all_rounds: f64,
+    /// Accountant that gave it.
+    pub accountant: Accountant,
+    /// Epsilon of a device that takes part in one round.
+    pub epsilon_one_round: f64,
+    /// Rounds that one device may take part in under the smaller cap; `None` without a cap.
+    pub rounds_within_cap: Option<u64>,
+    /// Noise multiplier with which a device could take part in every round under the smaller
+    /// cap; `None` without a cap, or where none reaches it.
+    pub noise_multiplier_within_cap: Option<f64>,
+    /// Noise multiplier of the warm-up.
+    pub noise_multiplier_warmup: f64,
+    /// Noise multiplier of the main phase.
+    pub noise_multiplier_main: f64,
+    /// Expected batch size of a local step.
+    pub expected_batch: f64,
+    /// Parameters of the model.
+    pub parameters: u64,
+    /// Active coordinates of the first and of the last round under a mask.
+    pub active_coordinates: [u64; 2],
+    /// Bytes of one update with every coordinate, and of the first under a mask, nearly.
+    pub update_bytes: [u64; 2],
+}
+
+/// One device, as the operator sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceStatus {
+    /// The device.
+    #[serde(with = "text")]
+    pub device: DeviceId,
+    /// Whether its requests are taken.
+    pub state: DeviceState,
+    /// When it enrolled, in milliseconds since 1970.
+    pub enrolled_ms: u64,
+    /// When it was heard of last.
+    pub seen_ms: Option<u64>,
+    /// Version of its SDK, by its own word.
+    pub version: Option<String>,
+    /// How much its updates count where a task weighs devices; public.
+    pub weight: u32,
+    /// Rounds of all tasks it was charged for.
+    pub rounds_charged: u64,
+}
+
+/// Whether a device's requests are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DeviceState {
+    /// They are.
+    Active,
+    /// No more; it may enrol again with a new token.
+    Revoked,
+    /// No more, and its key cannot enrol again.
+    Banned,
+}
+
+/// An enrolment token, as the operator sees it later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenStatus {
+    /// SHA-256 of the token, hexadecimal.
+    pub digest: String,
+    /// Enrolments that it still allows.
+    pub uses_left: u32,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Until when it is good.
+    pub expires_ms: Option<u64>,
+    /// Weight of the devices that use it.
+    pub weight: u32,
+}
+
+/// What a person's or program's token allows; each scope holds those before it.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Read reports and models.
+    Read,
+    /// Report evaluations.
+    Evaluate,
+    /// Everything.
+    Admin,
+}
+
+/// A token of a person or program, as the operator sees it later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorStatus {
+    /// Name.
+    pub name: String,
+    /// What it allows.
+    pub scope: Scope,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Until when it is good.
+    pub expires_ms: Option<u64>,
+    /// When it was revoked.
+    pub revoked_ms: Option<u64>,
+}
+
+/// Loss and accuracy of a model, as an evaluator reports them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Rounds that the model has seen.
+    pub round: u64,
+    /// Name of the evaluator's token.
+    pub evaluator: String,
+    /// Mean loss over its examples.
+    pub loss: f64,
+    /// Share of its examples that the model gets right.
+    pub accuracy: Option<f64>,
+    /// Number of its examples.
+    pub examples: u64,
+    /// When it was reported, in milliseconds since 1970.
+    pub reported_ms: u64,
 }
 
 /// Names and digests as text, where people read.

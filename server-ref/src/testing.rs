@@ -14,7 +14,7 @@ use adafed_privacy::{
 use adafed_wire::{
     Assignment, CheckinRequest, CheckinResponse, DEVICE_HEADER, DeviceKey, EnrolRequest, Message,
     PackedIntegers, RoundPlan, SIGNATURE_HEADER, SignedParts, TIME_HEADER, TaskId, TaskPlan,
-    Update, decode, encode, path,
+    TaskSettings, Update, decode, encode, path,
 };
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -94,7 +94,11 @@ impl Fixture {
     /// A fixture with a task of [`plan`], starting from zeros.
     pub(crate) async fn with_task(task: &str) -> Self {
         let fixture = Self::new().await;
-        fixture.service.create_task(plan(task), vec![0.0; D]).await.unwrap();
+        fixture
+            .service
+            .create_task(plan(task), vec![0.0; D], TaskSettings::default())
+            .await
+            .unwrap();
         fixture
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use adafed::data::Examples;
 use adafed::store::{FileStore, Store};
 use adafed::transport::{HttpTransport, Transport};
-use adafed::wire::TaskPlan;
+use adafed::wire::{TaskPlan, TaskSettings};
 use adafed::{Activity, Next, Participant};
 use adafed_server::{Server, ServerConfig, Service};
 use tokio::runtime::Runtime;
@@ -39,7 +39,11 @@ impl Host {
         let address = format!("http://{}", server.local_addr());
         let service = server.service().clone();
         runtime.spawn(server.run(std::future::pending()));
-        runtime.block_on(service.create_task(plan.clone(), parameters()?))?;
+        runtime.block_on(service.create_task(
+            plan.clone(),
+            parameters()?,
+            TaskSettings::default(),
+        ))?;
         let token = runtime.block_on(service.create_token(100))?;
         Ok(Self { runtime, service, address, token })
     }

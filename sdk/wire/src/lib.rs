@@ -10,6 +10,7 @@ mod packed;
 pub mod path;
 mod plan;
 mod report;
+mod settings;
 mod signature;
 
 pub use codec::{LARGEST, MEDIA_TYPE, Message, VERSION, decode, encode};
@@ -22,4 +23,5 @@ pub use message::{
 pub use packed::PackedIntegers;
 pub use plan::{MOST_PARAMETERS, RoundPlan, TaskPlan};
 pub use report::{Check, SignedReport};
+pub use settings::{RetryWindow, TaskSettings};
 pub use signature::{DEVICE_HEADER, DeviceKey, SIGNATURE_HEADER, SignedParts, TIME_HEADER, verify};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::Message;
 use crate::packed::PackedIntegers;
 use crate::plan::{MOST_PARAMETERS, TaskPlan};
-use crate::{DeviceId, Digest, Error, TaskId};
+use crate::{DeviceId, Digest, Error, TaskId, TaskSettings};
 
 /// A device introduces itself. The request is signed with the key it brings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -278,6 +278,9 @@ pub struct CreateTask {
     pub plan: TaskPlan,
     /// The model before the first round, in flat order, `[d]`.
     pub parameters: Vec<f32>,
+    /// How the operator runs it.
+    #[serde(default)]
+    pub settings: TaskSettings,
 }
 
 impl Message for CreateTask {

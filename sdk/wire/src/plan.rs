@@ -111,7 +111,12 @@ impl TaskPlan {
     }
 }
 
-fn refuse(name: &'static str, value: impl ToString, expected: &'static str) -> Result<(), Error> {
+/// Names a setting out of range.
+pub(crate) fn refuse<T>(
+    name: &'static str,
+    value: impl ToString,
+    expected: &'static str,
+) -> Result<T, Error> {
     let value = value.to_string();
     Err(adafed_algorithm::Error::Setting { name, value, expected }.into())
 }

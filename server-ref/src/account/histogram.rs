@@ -1,6 +1,6 @@
 //! Devices by epsilon.
 
-use crate::report::HistogramBucket;
+use crate::report::{HistogramBucket, Quantile};
 
 /// Number of ranges.
 const BUCKETS: usize = 10;
@@ -22,6 +22,21 @@ pub(crate) fn histogram(epsilons: &[f64]) -> Vec<HistogramBucket> {
     buckets
 }
 
+/// Shares at which quantiles are told.
+const SHARES: [f64; 5] = [0.25, 0.5, 0.75, 0.9, 0.99];
+
+/// The quantiles of `epsilons`: the least of them that has the share at or below it.
+pub(crate) fn quantiles(epsilons: &[f64]) -> Vec<Quantile> {
+    let mut sorted = epsilons.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |share: f64| {
+        let rank = (share * sorted.len() as f64).ceil() as usize;
+        let epsilon = *sorted.get(rank.max(1) - 1)?;
+        Some(Quantile { share, epsilon })
+    };
+    SHARES.into_iter().filter_map(at).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,5 +54,14 @@ mod tests {
     fn nothing_to_count_gives_no_ranges() {
         assert!(histogram(&[]).is_empty());
         assert!(histogram(&[f64::INFINITY]).is_empty());
+    }
+
+    #[test]
+    fn a_quantile_has_its_share_at_or_below_it() {
+        let epsilons: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        let found: Vec<f64> = quantiles(&epsilons).iter().map(|q| q.epsilon).collect();
+        assert_eq!(found, [25.0, 50.0, 75.0, 90.0, 99.0]);
+        assert_eq!(quantiles(&[2.0])[0], Quantile { share: 0.25, epsilon: 2.0 });
+        assert!(quantiles(&[]).is_empty());
     }
 }

@@ -31,8 +31,8 @@ pub(super) async fn create_task(
     request: Operator,
 ) -> Result<(StatusCode, Json<TaskStatus>), Error> {
     let body = if request.encoded { decode(&request.body)? } else { json(&request.body)? };
-    let CreateTask { plan, parameters } = body;
-    let status = service.create_task(plan, parameters).await?;
+    let CreateTask { plan, parameters, settings } = body;
+    let status = service.create_task(plan, parameters, settings).await?;
     Ok((StatusCode::CREATED, Json(status)))
 }
 

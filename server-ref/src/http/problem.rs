@@ -40,8 +40,24 @@ fn entry(e: &Error) -> (StatusCode, &'static str, Option<u64>) {
         Error::SignedAtOtherTime { .. } => (S::UNAUTHORIZED, "Signed at another time", None),
         Error::UnknownDevice { .. } => (S::UNAUTHORIZED, "Device not enrolled", None),
         Error::OtherDevice { .. } => (S::FORBIDDEN, "Another device", None),
+        Error::Replayed { .. } => (S::UNAUTHORIZED, "Request repeated", None),
+        Error::Revoked { .. } => (S::UNAUTHORIZED, "Device revoked", None),
+        Error::Banned { .. } => (S::FORBIDDEN, "Device banned", None),
+        Error::TooManyRequests { retry_after_ms } => {
+            (S::TOO_MANY_REQUESTS, "Too many requests", Some(retry_after_ms.div_ceil(1000)))
+        }
+        Error::ClientVersion { .. } => (S::FORBIDDEN, "Version not taken", None),
         Error::Token => (S::UNAUTHORIZED, "Token not accepted", None),
         Error::Admin => (S::UNAUTHORIZED, "Operators only", None),
+        Error::Scope { .. } => (S::FORBIDDEN, "Not allowed", None),
+        Error::Exists { .. } => (S::CONFLICT, "Name taken", None),
+        Error::Unknown { .. } => (S::NOT_FOUND, "Unknown name", None),
+        Error::TaskState { .. } => (S::CONFLICT, "Not in this state", None),
+        Error::Impossible { .. } => (S::UNPROCESSABLE_ENTITY, "Impossible task", None),
+        Error::Range { .. } => (S::RANGE_NOT_SATISFIABLE, "Range outside the content", None),
+        Error::Overloaded { retry_after_ms } => {
+            (S::SERVICE_UNAVAILABLE, "Hands full", Some(retry_after_ms.div_ceil(1000)))
+        }
         Error::UnknownTask { .. } => (S::NOT_FOUND, "Unknown task", None),
         Error::UnknownContent { .. } => (S::NOT_FOUND, "Unknown content", None),
         Error::UnknownRound { .. } => (S::NOT_FOUND, "Unknown round", None),
@@ -55,6 +71,8 @@ fn entry(e: &Error) -> (StatusCode, &'static str, Option<u64>) {
         Error::Randomness => (S::SERVICE_UNAVAILABLE, "No randomness", Some(10)),
         Error::SchemaTooNew { .. }
         | Error::Schema(_)
+        | Error::Config { .. }
+        | Error::Tls { .. }
         | Error::Listen { .. }
         | Error::Corrupt { .. }
         | Error::Stopped => (S::INTERNAL_SERVER_ERROR, "Server error", None),

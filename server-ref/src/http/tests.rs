@@ -2,7 +2,7 @@
 
 use adafed_wire::{
     CheckinResponse, CreateTask, Digest, EnrolResponse, MEDIA_TYPE, MaskMessage, ModelMessage,
-    Receipt, TaskPlan, Update, encode, path,
+    Receipt, TaskPlan, TaskSettings, Update, encode, path,
 };
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -235,7 +235,11 @@ async fn a_device_without_a_seat_is_told_when_to_ask_again() {
 #[tokio::test]
 async fn operators_create_tasks_once_as_json_or_encoded() {
     let f = Fixture::new().await;
-    let create = |name: &str| CreateTask { plan: plan(name), parameters: vec![0.5; D] };
+    let create = |name: &str| CreateTask {
+        plan: plan(name),
+        parameters: vec![0.5; D],
+        settings: TaskSettings::default(),
+    };
     let json = serde_json::to_string(&create("json")).unwrap();
     let created = f.send(operator("/v1/tasks", json.clone())).await;
     assert_eq!(created.status, StatusCode::CREATED);

@@ -1,7 +1,7 @@
 //! What operators do: create tasks and tokens.
 
 use adafed_algorithm::TrainingState;
-use adafed_wire::{TaskId, TaskPlan, encode};
+use adafed_wire::{TaskId, TaskPlan, TaskSettings, encode};
 use tracing::info;
 
 use super::Service;
@@ -11,27 +11,29 @@ use crate::round::Round;
 use crate::secret::{Hashed, new_token};
 use crate::store::rounds::{self, RoundRow};
 use crate::store::tasks::{self, MOST_STORED_PARAMETERS, StoredState};
-use crate::store::{Tx, contents, tokens};
+use crate::store::{Tx, contents, controls, tokens};
 use crate::{Error, blocking};
 
 impl Service {
     /// Creates a task and opens its first round.
     ///
     /// # Errors
-    /// [`Error::Wire`] names what makes the plan or the parameters impossible;
+    /// [`Error::Wire`] names what makes the plan, the parameters or the settings impossible;
     /// [`Error::TaskExists`]; [`Error::TaskTooLarge`]; those of the database.
     pub async fn create_task(
         &self,
         plan: TaskPlan,
         parameters: Vec<f32>,
+        settings: TaskSettings,
     ) -> Result<TaskStatus, Error> {
         plan.check()?;
+        settings.check(&plan.rounds)?;
         let limit = MOST_STORED_PARAMETERS;
         if parameters.len() > limit {
             return Err(Error::TaskTooLarge { parameters: parameters.len(), limit });
         }
         let (task, rounds, now_ms) = (plan.task.clone(), plan.privacy.rounds(), self.now_ms());
-        let new = blocking(move || NewTask::of(plan, parameters)).await??;
+        let new = blocking(move || NewTask::of(plan, parameters, settings)).await??;
         let insert = async move |tx: &mut _| new.insert(tx, now_ms).await;
         self.0.store.run_tx("create_task", insert).await?;
         info!(%task, rounds, "task created");
@@ -60,21 +62,23 @@ struct NewTask {
     plan: TaskPlan,
     opening: Opening,
     state: Vec<u8>,
+    settings: TaskSettings,
 }
 
 impl NewTask {
-    fn of(plan: TaskPlan, parameters: Vec<f32>) -> Result<Self, Error> {
+    fn of(plan: TaskPlan, parameters: Vec<f32>, settings: TaskSettings) -> Result<Self, Error> {
         let state = TrainingState::new(&plan.layout, parameters);
         let state = state.map_err(adafed_wire::Error::from)?;
         let opening = Opening::of(&plan, &state)?;
-        Ok(Self { opening, state: encode(&StoredState(state))?, plan })
+        Ok(Self { opening, state: encode(&StoredState(state))?, plan, settings })
     }
 
     async fn insert(self, tx: &mut Tx, now_ms: u64) -> Result<(), Error> {
-        let Self { plan, opening, state } = self;
+        let Self { plan, opening, state, settings } = self;
         if !tasks::insert(tx, &plan, opening.model.digest, state, now_ms).await? {
             return Err(Error::TaskExists { task: plan.task });
         }
+        controls::insert(tx, &plan.task, &settings).await?;
         open_round(tx, &plan.task, 0, &opening, now_ms).await
     }
 }

@@ -1,14 +1,15 @@
 //! What people read.
 
-use adafed_privacy::accounting::EpsilonBound;
+use adafed_privacy::PrivacyPlan;
 use adafed_wire::{ModelMessage, TaskId, decode};
 
 use super::Service;
 use crate::Error;
-use crate::account::{Charge, Charges, histogram, largest};
+use crate::account::{Account, Charge, Charges, histogram, largest, quantiles};
 use crate::report::{
     DevicePrivacy, PrivacyReport, PrivacyUnit, RoundReport, TaskState, TaskStatus,
 };
+use crate::store::controls::{self, Control, Status};
 use crate::store::rounds::RoundRow;
 use crate::store::tasks::Task;
 use crate::store::{assignments, contents, rounds, tasks};
@@ -39,25 +40,23 @@ impl Service {
             let row = rounds::find(tx, &name, task.shown_round()).await?;
             let reason = "its current round is missing".to_owned();
             let row = row.ok_or(Error::Corrupt { what: "task", reason })?;
-            let warmup = task.plan.privacy.warmup.rounds;
-            Ok((assignments::distinct(tx, &name, warmup).await?, task, row))
+            let charges = assignments::distinct(tx, &name, task.plan.privacy.warmup.rounds).await?;
+            let control = controls::find(tx, &name).await?;
+            Ok(Standing { task, row, control, charges })
         };
-        let (charges, task, row) = self.0.store.read_tx("task_status", find).await?;
-        self.status(&task, &row, &charges).await
+        let standing = self.0.store.read_tx("task_status", find).await?;
+        self.status(standing).await
     }
 
-    async fn status(
-        &self,
-        task: &Task,
-        row: &RoundRow,
-        charges: &[Charges],
-    ) -> Result<TaskStatus, Error> {
+    async fn status(&self, standing: Standing) -> Result<TaskStatus, Error> {
+        let Standing { task, row, control, charges } = standing;
         let privacy = task.plan.privacy;
-        let bound = self.0.accounts.largest(task.plan_digest, privacy, charges).await?;
-        let whole = self.whole(task).await?;
+        let account = self.0.accounts.largest(task.plan_digest, privacy, &charges).await?;
+        let whole = self.whole(&task).await?;
+        let next = self.after_next(&task, &charges).await?;
         Ok(TaskStatus {
             task: task.plan.task.clone(),
-            state: if task.is_finished() { TaskState::Finished } else { TaskState::Running },
+            state: state(&task, control.status),
             round: task.round,
             rounds: privacy.rounds(),
             phase: row.round.phase,
@@ -65,10 +64,12 @@ impl Service {
             reports: row.round.reports,
             active_coordinates: row.active as u64,
             parameters: task.plan.layout.len() as u64,
-            epsilon: bound.epsilon,
-            epsilon_all_rounds: whole.epsilon,
+            epsilon: account.epsilon(),
+            epsilon_all_rounds: whole.epsilon(),
+            epsilon_next_round: next.epsilon(),
             delta: privacy.delta.value(),
-            accountant: if charges.is_empty() { whole.accountant } else { bound.accountant },
+            accountant: if charges.is_empty() { whole } else { account }.accountant(),
+            settings: control.settings,
             plan: task.plan_digest,
             model: task.model,
         })
@@ -81,8 +82,8 @@ impl Service {
     pub async fn rounds(&self, task: &TaskId) -> Result<Vec<RoundReport>, Error> {
         let name = task.clone();
         let find = async move |tx: &mut _| {
-            tasks::find(tx, &name).await?;
-            rounds::history(tx, &name).await
+            let task = tasks::find(tx, &name).await?;
+            rounds::history(tx, &name, task.plan.layout.len()).await
         };
         let mut history = self.0.store.read_tx("rounds", find).await?;
         if let Some(last) = history.last_mut() {
@@ -99,43 +100,69 @@ impl Service {
         let name = task.clone();
         let find = async move |tx: &mut _| {
             let task = tasks::find(tx, &name).await?;
-            let warmup = task.plan.privacy.warmup.rounds;
-            Ok((assignments::charges(tx, &name, warmup).await?, task))
+            let charged = assignments::charges(tx, &name, task.plan.privacy.warmup.rounds).await?;
+            Ok((task, controls::find(tx, &name).await?, charged))
         };
-        let (charged, task) = self.0.store.read_tx("privacy_report", find).await?;
-        self.privacy(&task, &charged).await
+        let (task, control, charged) = self.0.store.read_tx("privacy_report", find).await?;
+        self.privacy(&task, &control, &charged).await
     }
 
-    async fn privacy(&self, task: &Task, charged: &[Charge]) -> Result<PrivacyReport, Error> {
-        let privacy = task.plan.privacy;
-        let charges = charged.iter().map(|c| c.charges).collect();
-        let bounds = self.0.accounts.epsilons(task.plan_digest, privacy, charges).await?;
-        let whole = self.whole(task).await?;
-        let of_device = |(c, b): (&Charge, &EpsilonBound)| {
-            let rounds_charged = c.charges.rounds();
-            DevicePrivacy { device: c.device, rounds_charged, epsilon: b.epsilon }
-        };
-        let devices: Vec<_> = charged.iter().zip(&bounds).map(of_device).collect();
+    async fn privacy(
+        &self,
+        task: &Task,
+        control: &Control,
+        charged: &[Charge],
+    ) -> Result<PrivacyReport, Error> {
+        let (plan, digest) = (task.plan.privacy, task.plan_digest);
+        let charges: Vec<_> = charged.iter().map(|c| c.charges).collect();
+        let more = charges.iter().map(|c| c.and(&plan, task.round)).collect();
+        let accounts = self.0.accounts.accounts(digest, plan, charges.clone()).await?;
+        let next = self.0.accounts.accounts(digest, plan, more).await?;
+        let (whole, after) = (self.whole(task).await?, self.after_next(task, &charges).await?);
+        let cap = control.settings.device_epsilon_cap;
+        let halts = |next: &Account| cap.is_some_and(|cap| next.epsilon() > cap);
+        let devices = charged.iter().zip(accounts.iter().zip(&next));
+        let devices: Vec<_> =
+            devices.map(|(c, (now, next))| of_device(&plan, c, *now, halts(next))).collect();
         let epsilons: Vec<f64> = devices.iter().map(|d| d.epsilon).collect();
-        let bound = largest(&bounds);
+        let most = largest(&accounts);
         Ok(PrivacyReport {
             task: task.plan.task.clone(),
-            adjacency: privacy.adjacency,
+            adjacency: plan.adjacency,
             unit: PrivacyUnit::Example,
-            delta: privacy.delta.value(),
-            epsilon: bound.epsilon,
-            accountant: if bounds.is_empty() { whole.accountant } else { bound.accountant },
-            epsilon_all_rounds: whole.epsilon,
+            delta: plan.delta.value(),
+            epsilon: most.epsilon(),
+            accountant: if accounts.is_empty() { whole } else { most }.accountant(),
+            epsilon_rdp: most.rdp,
+            epsilon_pld: most.finite_pld(),
+            epsilon_next_round: after.epsilon(),
+            epsilon_all_rounds: whole.epsilon(),
+            device_epsilon_cap: cap,
+            task_epsilon_cap: control.settings.task_epsilon_cap,
+            halted_devices: devices.iter().filter(|d| d.halted).count() as u64,
+            quantiles: quantiles(&epsilons),
             histogram: histogram(&epsilons),
             devices,
         })
     }
 
-    /// Epsilon of a device that takes part in every round.
-    async fn whole(&self, task: &Task) -> Result<EpsilonBound, Error> {
+    /// The account of a device that takes part in every round.
+    async fn whole(&self, task: &Task) -> Result<Account, Error> {
         let privacy = task.plan.privacy;
         let all = [Charges::all(&privacy)];
         self.0.accounts.largest(task.plan_digest, privacy, &all).await
+    }
+
+    /// The largest account once the next round is charged to whoever has most; that of now
+    /// when there is no next round.
+    async fn after_next(&self, task: &Task, charges: &[Charges]) -> Result<Account, Error> {
+        let plan = task.plan.privacy;
+        let mut after = charges.to_vec();
+        if !task.is_finished() {
+            after.push(Charges { warmup: 0, main: 0 });
+            after.iter_mut().for_each(|c| *c = c.and(&plan, task.round));
+        }
+        self.0.accounts.largest(task.plan_digest, plan, &after).await
     }
 
     /// The current parameters of a task, in flat order.
@@ -151,5 +178,35 @@ impl Service {
         let bytes = self.0.store.read_tx("model", find).await?;
         let model: ModelMessage = decode(&bytes).map_err(Error::corrupt("model"))?;
         Ok(model.parameters)
+    }
+}
+
+/// What is read about a task at one moment.
+struct Standing {
+    task: Task,
+    row: RoundRow,
+    control: Control,
+    charges: Vec<Charges>,
+}
+
+fn state(task: &Task, status: Status) -> TaskState {
+    match status {
+        _ if task.is_finished() => TaskState::Finished,
+        Status::Running => TaskState::Running,
+        Status::Paused => TaskState::Paused,
+        Status::Cancelled => TaskState::Cancelled,
+        Status::Halted => TaskState::Halted,
+    }
+}
+
+fn of_device(plan: &PrivacyPlan, charge: &Charge, account: Account, halted: bool) -> DevicePrivacy {
+    DevicePrivacy {
+        device: charge.device,
+        rounds_charged: charge.charges.rounds(),
+        epsilon: account.epsilon(),
+        epsilon_rdp: account.rdp,
+        epsilon_pld: account.finite_pld(),
+        halted,
+        events: charge.charges.events(plan),
     }
 }

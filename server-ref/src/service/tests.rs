@@ -1,6 +1,6 @@
 //! Whole tasks: rounds, charges, restarts and a full disk.
 
-use adafed_wire::{CheckinResponse, Receipt};
+use adafed_wire::{CheckinResponse, Receipt, TaskSettings};
 use sqlx::Connection;
 
 use crate::testing::{D, Device, Fixture, name, plan, update, update_message};
@@ -92,7 +92,7 @@ async fn a_step_to_a_model_that_is_not_finite_is_not_taken() {
     let f = Fixture::new().await;
     let mut wild = plan("task");
     wild.algorithm.optimizer.learning_rate = 1e300;
-    f.service.create_task(wild, vec![0.25; D]).await.unwrap();
+    f.service.create_task(wild, vec![0.25; D], TaskSettings::default()).await.unwrap();
     run_round(&f, D, [1 << 30, 1 << 30]).await;
     let rounds = f.service.rounds(&name("task")).await.unwrap();
     assert_eq!((rounds[0].phase, rounds[1].phase), (Phase::Abandoned, Phase::Selecting));
@@ -231,8 +231,11 @@ async fn a_plan_that_cannot_be_run_is_refused() {
     let f = Fixture::new().await;
     let mut wrong = plan("task");
     wrong.rounds.report_goal = 9;
-    assert!(matches!(f.service.create_task(wrong, vec![0.0; D]).await, Err(Error::Wire(_))));
-    let nan = f.service.create_task(plan("task"), vec![f32::NAN; D]).await;
+    assert!(matches!(
+        f.service.create_task(wrong, vec![0.0; D], TaskSettings::default()).await,
+        Err(Error::Wire(_))
+    ));
+    let nan = f.service.create_task(plan("task"), vec![f32::NAN; D], TaskSettings::default()).await;
     assert_eq!(nan.unwrap_err().code(), "algorithm/not-finite");
     assert!(f.service.tasks().await.unwrap().is_empty());
 }

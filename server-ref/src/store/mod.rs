@@ -7,6 +7,7 @@
 
 pub(crate) mod assignments;
 pub(crate) mod contents;
+pub(crate) mod controls;
 pub(crate) mod devices;
 pub(crate) mod rounds;
 mod row;
@@ -56,7 +57,7 @@ impl Store {
         let options = options(config);
         let one = SqlitePoolOptions::new().max_connections(1).min_connections(1);
         let writer = forever(one).connect_with(options.clone()).await?;
-        sqlx::migrate!().run(&writer).await.map_err(schema_error)?;
+        sqlx::migrate!("migrations/sqlite").run(&writer).await.map_err(schema_error)?;
         let many = forever(SqlitePoolOptions::new().max_connections(READERS));
         let readers = many.connect_with(options.read_only(true).create_if_missing(false)).await?;
         Ok(Self { writer, readers })

@@ -124,27 +124,42 @@ pub(crate) async fn due(tx: &mut Tx, now_ms: u64) -> Result<Vec<TaskId>, Error> 
     rows.iter().map(|row| text(row, "task")).collect()
 }
 
-/// Every round of a task, in order.
-pub(crate) async fn history(tx: &mut Tx, task: &TaskId) -> Result<Vec<RoundReport>, Error> {
+/// Every round of a task over a model of `parameters` parameters, in order.
+pub(crate) async fn history(
+    tx: &mut Tx,
+    task: &TaskId,
+    parameters: usize,
+) -> Result<Vec<RoundReport>, Error> {
     let sql = "-- rounds::history
-        SELECT round, phase, assigned, reports, deadline_ms, active, opened_ms, closed_ms,
-               bytes_up, bytes_down
+        SELECT round, phase, assigned, reports, stale_reports, deadline_ms, goal_ms, active,
+               opened_ms, closed_ms, bytes_up, bytes_down
         FROM rounds WHERE task = ? ORDER BY round";
     let rows = sqlx::query(sql).bind(task.as_str()).fetch_all(tx.connection()).await?;
-    rows.iter().map(report).collect()
+    rows.iter().map(|row| report(row, parameters)).collect()
 }
 
-fn report(row: &SqliteRow) -> Result<RoundReport, Error> {
+/// Bytes of a parameter as a dense float.
+const FLOAT_BYTES: u64 = 4;
+
+fn report(row: &SqliteRow, parameters: usize) -> Result<RoundReport, Error> {
+    let (phase, reports) = (phase(row)?, unsigned(row, "reports")? as u32);
+    let participants = unsigned(row, "assigned")? as u32;
+    let stale_reports = unsigned(row, "stale_reports")? as u32;
+    let updates = u64::from(reports) + u64::from(stale_reports);
     Ok(RoundReport {
         round: unsigned(row, "round")?,
-        phase: phase(row)?,
+        phase,
         opened_ms: unsigned(row, "opened_ms")?,
         deadline_ms: maybe_unsigned(row, "deadline_ms")?,
         closed_ms: maybe_unsigned(row, "closed_ms")?,
-        participants: unsigned(row, "assigned")? as u32,
-        reports: unsigned(row, "reports")? as u32,
+        participants,
+        reports,
+        stale_reports,
+        dropped: if phase.is_closed() { participants - reports.min(participants) } else { 0 },
+        goal_ms: maybe_unsigned(row, "goal_ms")?,
         active_coordinates: unsigned(row, "active")?,
         bytes_up: unsigned(row, "bytes_up")?,
+        bytes_dense: updates * parameters as u64 * FLOAT_BYTES,
         bytes_down: unsigned(row, "bytes_down")?,
     })
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use adafed::privacy::PrivacyPlan;
 use adafed::transport::{Request, Transport};
-use adafed::wire::{MEDIA_TYPE, encode};
+use adafed::wire::{MEDIA_TYPE, TaskSettings, encode};
 use adafed_server::TaskStatus;
 use adafed_tests::fixture::{Failure, http, parameters, plan, privacy};
 use adafed_wire::CreateTask;
@@ -123,7 +123,8 @@ impl Host {
 
     pub(crate) fn create(&self, privacy: PrivacyPlan, cohort: u32) -> Result<(), Failure> {
         let plan = plan(privacy, cohort)?;
-        let task = CreateTask { plan, parameters: parameters()? };
+        let task =
+            CreateTask { plan, parameters: parameters()?, settings: TaskSettings::default() };
         self.admin("/v1/tasks", MEDIA_TYPE, encode(&task)?).map(drop)
     }
 
