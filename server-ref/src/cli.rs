@@ -70,8 +70,8 @@ impl std::fmt::Debug for Serve {
 
 impl Serve {
     fn config(&self) -> ServerConfig {
-        let mut config = ServerConfig::new(self.listen, &self.database, &self.admin_token);
-        config.max_body_bytes = self.max_body_mib.saturating_mul(1 << 20);
+        let mut config = ServerConfig::new(self.listen, self.database.as_path(), &self.admin_token);
+        config.limits.max_body_bytes = self.max_body_mib.saturating_mul(1 << 20);
         config.max_database_bytes = self.max_database_mib.map(|m| m.saturating_mul(1 << 20));
         config
     }

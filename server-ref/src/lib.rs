@@ -36,7 +36,7 @@ mod store;
 mod testing;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use config::{LEAST_ADMIN_TOKEN, ServerConfig};
+pub use config::{Database, LEAST_ADMIN_TOKEN, Limits, ServerConfig, Tls};
 pub use error::Error;
 pub use report::{
     DevicePrivacy, DeviceState, DeviceStatus, Evaluation, Forecast, HistogramBucket,

@@ -76,8 +76,8 @@ pub(crate) struct Fixture {
     pub(crate) service: Service,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) config: ServerConfig,
-    // Deletes the folder when the fixture goes.
-    _folder: TempDir,
+    // Deleted when the fixture goes.
+    folder: TempDir,
 }
 
 impl Fixture {
@@ -85,10 +85,15 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let listen = ([127, 0, 0, 1], 0).into();
         let mut config = ServerConfig::new(listen, folder.path().join("server.sqlite"), ADMIN);
-        config.max_body_bytes = 8 << 10;
+        config.limits.max_body_bytes = 8 << 10;
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
         let service = Service::open_with_clock(&config, clock.clone()).await.unwrap();
-        Self { service, clock, config, _folder: folder }
+        Self { service, clock, config, folder }
+    }
+
+    /// The database's file.
+    pub(crate) fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("server.sqlite")
     }
 
     /// A fixture with a task of [`plan`], starting from zeros.

@@ -72,7 +72,7 @@ impl Service {
             accounts: Accounts::default(),
             traffic: Traffic::default(),
             random: SystemRandom::new(),
-            max_body_bytes: config.max_body_bytes,
+            max_body_bytes: config.limits.max_body_bytes,
         })))
     }
 

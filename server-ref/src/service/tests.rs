@@ -221,7 +221,7 @@ async fn impossible_settings_and_files_are_refused_by_name() {
     let error = Service::open(&config).await.unwrap_err();
     assert!(error.to_string().contains("admin token"), "{error}");
     let mut config = f.config.clone();
-    config.database = config.database.join("below/a/file.sqlite");
+    config.database = f.file().join("below/a/file.sqlite").into();
     assert!(matches!(Service::open(&config).await.unwrap_err(), Error::Storage(_)));
     assert!(!format!("{config:?}").contains(crate::testing::ADMIN));
 }
@@ -263,7 +263,7 @@ async fn many_devices_at_once_fill_exactly_the_seats() {
 
 /// Changes the database behind the service's back.
 async fn execute(f: &Fixture, sql: &'static str) {
-    let url = format!("sqlite://{}", f.config.database.display());
+    let url = format!("sqlite://{}", f.file().display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
     sqlx::query(sql).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();

@@ -24,7 +24,7 @@ use sqlx::sqlite::{
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 use tracing::{debug, warn};
 
-use crate::{Error, ServerConfig};
+use crate::{Database, Error, ServerConfig};
 
 /// How long a connection waits for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -119,7 +119,7 @@ async fn begin(
 
 fn options(config: &ServerConfig) -> SqliteConnectOptions {
     let options = SqliteConnectOptions::new()
-        .filename(&config.database)
+        .filename(file(config))
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
@@ -128,6 +128,13 @@ fn options(config: &ServerConfig) -> SqliteConnectOptions {
     match config.max_database_bytes {
         Some(bytes) => options.pragma("max_page_count", (bytes / PAGE_BYTES).max(1).to_string()),
         None => options,
+    }
+}
+
+fn file(config: &ServerConfig) -> &std::path::Path {
+    match &config.database {
+        Database::Sqlite(path) => path,
+        Database::Postgres(_) => std::path::Path::new(""),
     }
 }
 
