@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use adafed_algorithm::{
-    AlgorithmPlan, ImportanceRule, Layout, Pooling, Retention, ScaleRule, ScaleSettings, Schedule,
-    SgdSettings, TensorLayout,
+    AlgorithmPlan, FederationPlan, ImportanceRule, Layout, Pooling, Retention, ScaleRule,
+    ScaleSettings, Schedule, SgdSettings, TensorLayout,
 };
 use adafed_privacy::{
     Adjacency, ClipNorm, Delta, NoiseMultiplier, PrivacyPhase, PrivacyPlan, ResolutionBits,
@@ -41,7 +41,8 @@ pub(crate) fn plan(name: &str) -> TaskPlan {
     };
     let model = "{}".into();
     let (task, privacy, algorithm) = (name.parse().unwrap(), privacy(), algorithm());
-    TaskPlan { task, model, layout, privacy, algorithm, rounds }
+    let federation = FederationPlan::default();
+    TaskPlan { task, model, layout, privacy, algorithm, rounds, federation }
 }
 
 fn privacy() -> PrivacyPlan {

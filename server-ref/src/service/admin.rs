@@ -10,7 +10,7 @@ use crate::report::TaskStatus;
 use crate::round::Round;
 use crate::secret::{Hashed, new_token};
 use crate::store::rounds::{self, RoundRow};
-use crate::store::tasks::{self, MOST_STORED_PARAMETERS, StoredState};
+use crate::store::tasks::{self, StoredState, most_stored_parameters};
 use crate::store::{Tx, contents, tokens};
 use crate::{Error, blocking};
 
@@ -26,7 +26,7 @@ impl Service {
         parameters: Vec<f32>,
     ) -> Result<TaskStatus, Error> {
         plan.check()?;
-        let limit = MOST_STORED_PARAMETERS;
+        let limit = most_stored_parameters(&plan.federation);
         if parameters.len() > limit {
             return Err(Error::TaskTooLarge { parameters: parameters.len(), limit });
         }

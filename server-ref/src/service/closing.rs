@@ -7,7 +7,7 @@ use tracing::{error, info};
 
 use super::Service;
 use super::admin::open_round;
-use crate::aggregate::{Opening, RoundSum};
+use crate::aggregate::{Opening, Part, RoundSum, advance};
 use crate::round::{Effect, Event, Phase};
 use crate::store::rounds::{self, RoundRow};
 use crate::store::tasks::{self, StoredState, Task};
@@ -123,7 +123,7 @@ impl Closing {
         let mut sum = RoundSum::new(&self.task.plan, number, self.row.active);
         let mut last = String::new();
         while let Some((device, bytes)) = updates::after(tx, task, number, &last).await? {
-            sum = blocking(move || sum.add(&bytes).map(|()| sum)).await??;
+            sum = blocking(move || sum.add(&bytes, 1).map(|()| sum)).await??;
             last = device;
         }
         Ok(sum)
@@ -138,7 +138,8 @@ impl Closing {
         let mask = contents::find(tx, &self.name, self.row.mask).await?;
         let scale = contents::find(tx, &self.name, self.row.scale).await?;
         let plan = self.task.plan.clone();
-        blocking(move || sum.advance(&plan, &state, &mask, &scale)).await?
+        let parts = vec![Part { sum, mask, scale }];
+        blocking(move || advance(&plan, &state, parts)).await?
     }
 
     /// Stores the new state and opens the next round, if there is one.
