@@ -260,7 +260,7 @@ impl TrainingState {
     /// |---|---|
     /// | last warm-up round | importance is scored from the releases seen so far |
     /// | no release in the whole warm-up | nothing is known, so the mask stays full |
-    /// | a round before which the mask is made anew | it is, from the releases seen so far |
+    /// | a round before which the mask is made anew | it is, once any release was seen |
     pub fn skip_round(&mut self, plans: Plans<'_>) {
         self.count_round(plans);
     }
@@ -291,12 +291,13 @@ impl TrainingState {
         self.score = Some(score);
     }
 
-    /// A later ranking, where the plan has one before this round.
+    /// A later ranking, where the plan has one before this round and anything is known.
     fn rank_again(&mut self, plans: Plans<'_>) {
         let Plans { privacy, algorithm, federation, .. } = plans;
         let t = self.round - privacy.warmup.rounds;
         let Some(refresh) = federation.refresh.filter(|r| r.is_due(t)) else { return };
-        if t >= privacy.main.rounds {
+        let unknown = self.score.is_none() && self.memory.importance.is_empty();
+        if t >= privacy.main.rounds || unknown {
             return;
         }
         let counts = (self.parameters.len(), self.active_count(plans));

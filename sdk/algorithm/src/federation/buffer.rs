@@ -152,3 +152,163 @@ impl Combined {
         Ok((mask, gradient))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::Rng;
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    use super::*;
+    use crate::aggregation::Weights;
+    use crate::{Aggregation, Collector, FederationPlan, Layout, TensorLayout, fixture};
+
+    const D: usize = 24;
+    const ROUND: u64 = 9;
+
+    fn buffered(weights: Weights) -> FederationPlan {
+        let buffer = Some(Buffer { most_staleness: 3, exponent: 0.5 });
+        FederationPlan { buffer, weights, ..FederationPlan::DEFAULT }
+    }
+
+    fn with_plans<T>(federation: &FederationPlan, use_them: impl FnOnce(Plans<'_>) -> T) -> T {
+        let (privacy, algorithm) = (fixture::privacy(2), fixture::algorithm());
+        let layout = Layout { tensors: vec![TensorLayout { name: "w".into(), shape: vec![D] }] };
+        let (privacy, algorithm, layout) = (&privacy, &algorithm, &layout);
+        use_them(Plans { layout, privacy, algorithm, federation })
+    }
+
+    fn mask(active: &[u32]) -> Mask {
+        Mask::published(D, active.to_vec(), Provenance::Released).unwrap()
+    }
+
+    /// A base round of equal values, one a device.
+    fn sum(active: usize, values: &[i64]) -> ReleasedSum {
+        let mut sum = ReleasedSum::new(active, 2);
+        values.iter().for_each(|&v| sum.add_device(&vec![v; active]).unwrap());
+        sum
+    }
+
+    #[test]
+    fn a_coordinate_is_averaged_over_the_rounds_in_which_it_was_active() {
+        let (old, new) = (mask(&[0, 1, 2]), mask(&[2, 3]));
+        let scales = |b: f32| Standardisation::new(D, None, Some(vec![b; D])).unwrap();
+        let (old_scale, new_scale) = (scales(2.0), scales(1.0));
+        let (old_sum, new_sum) = (sum(3, &[4_000, 6_000]), sum(2, &[900]));
+        let late = BaseRound { round: 7, mask: &old, standardisation: &old_scale, sum: &old_sum };
+        let fresh = BaseRound { round: 9, mask: &new, standardisation: &new_scale, sum: &new_sum };
+        with_plans(&buffered(Weights::Uniform), |plans| {
+            let (mask, gradient) = combine(plans, ROUND, &[late, fresh]).unwrap();
+            assert_eq!(mask.active(), [0, 1, 2, 3]);
+            let alone = |part| combine(plans, ROUND, &[part]).unwrap().1;
+            let (old, new) = (alone(late), alone(fresh));
+            // Two devices of age 2 against one of age 0.
+            let (a, b) = (2.0 * 3_f64.powf(-0.5), 1.0);
+            let mean = |j: usize, of: fn(&ReleasedGradient) -> &[f64]| {
+                (a * of(&old)[j] + b * of(&new)[j]) / (a + b)
+            };
+            assert!((gradient.values()[2] - mean(2, ReleasedGradient::values)).abs() < 1e-15);
+            assert!((gradient.values()[0] - old.values()[0]).abs() < 1e-15);
+            assert!((gradient.values()[3] - new.values()[3]).abs() < 1e-15);
+            let (p, q) = (a * old.noise_std()[2], b * new.noise_std()[2]);
+            assert!((gradient.noise_std()[2] - p.hypot(q) / (a + b)).abs() < 1e-12);
+            assert_eq!((gradient.values()[5], gradient.noise_std()[5]), (0.0, 0.0));
+            let turned = combine(plans, ROUND, &[fresh, late]).unwrap();
+            assert_eq!(turned, (mask, gradient), "the order of parts does not matter");
+        });
+    }
+
+    #[test]
+    fn warm_up_updates_stay_in_the_warm_up() {
+        with_plans(&buffered(Weights::Uniform), |plans| {
+            // Rounds 0 to 2 are the warm-up; three rounds of staleness are allowed.
+            let admitted = |round| (0..9).filter(|b| plans.admits(*b, round)).collect::<Vec<_>>();
+            assert_eq!(admitted(2), [0, 1, 2]);
+            assert_eq!(admitted(3), [3]);
+            assert_eq!(admitted(5), [3, 4, 5]);
+            assert_eq!(admitted(8), [5, 6, 7, 8]);
+        });
+        with_plans(&FederationPlan::DEFAULT, |plans| {
+            assert!(plans.admits(5, 5) && !plans.admits(4, 5) && !plans.admits(6, 5));
+        });
+    }
+
+    #[test]
+    fn base_rounds_without_updates_count_for_nothing() {
+        let (full, none) = (Mask::full(D), Standardisation::none());
+        let (empty, one) = (ReleasedSum::new(D, 2), sum(D, &[500]));
+        let part = |round, sum| BaseRound { round, mask: &full, standardisation: &none, sum };
+        with_plans(&buffered(Weights::Uniform), |plans| {
+            let alone = combine(plans, ROUND, &[part(9, &one)]).unwrap();
+            assert_eq!(combine(plans, ROUND, &[part(8, &empty), part(9, &one)]).unwrap(), alone);
+            assert!(combine(plans, ROUND, &[part(9, &empty)]).is_err());
+            assert!(combine(plans, ROUND, &[]).is_err());
+            assert!(combine(plans, ROUND, &[part(9, &one), part(9, &one)]).is_err());
+            assert!(combine(plans, ROUND, &[part(5, &one)]).is_err());
+        });
+    }
+
+    /// A device's update: two steps of noise and nothing else. Box and Muller 1958.
+    fn noise(rng: &mut ChaCha20Rng, std: f64, active: usize) -> Vec<i64> {
+        let gaussian = |_| {
+            let (u, angle): (f64, f64) = (rng.random(), rng.random());
+            let radius = (-2.0 * (1.0 - u).ln()).sqrt() * std * 2_f64.sqrt();
+            (radius * (2.0 * std::f64::consts::PI * angle).cos()).round() as i64
+        };
+        (0..active).map(gaussian).collect()
+    }
+
+    /// Stated and observed standard deviation of a coordinate of the pseudo-gradient.
+    fn observed(federation: &FederationPlan, rounds: &[(u64, usize)]) -> (f64, f64) {
+        let (full, none) = (Mask::full(D), Standardisation::none());
+        let (mut rng, draws) = (ChaCha20Rng::seed_from_u64(11), 1_000);
+        let (mut squares, mut stated) = (0.0, 0.0);
+        with_plans(federation, |plans| {
+            for _ in 0..draws {
+                let collected = rounds.iter().map(|&(round, devices)| {
+                    let mut collector = Collector::new(plans, round, D);
+                    let std = plans.privacy.noise_std_steps(round);
+                    for n in 0..devices {
+                        collector.add(noise(&mut rng, std, D), 1 + n as u32 % 4).unwrap();
+                    }
+                    collector.finish().unwrap()
+                });
+                let sums: Vec<ReleasedSum> = collected.collect();
+                let part = |(sum, round): (_, &(u64, usize))| BaseRound {
+                    round: round.0,
+                    mask: &full,
+                    standardisation: &none,
+                    sum,
+                };
+                let parts: Vec<BaseRound<'_>> = sums.iter().zip(rounds).map(part).collect();
+                let (_, gradient) = combine(plans, ROUND, &parts).unwrap();
+                squares += gradient.values().iter().map(|g| g * g).sum::<f64>();
+                stated = gradient.noise_std()[0];
+            }
+        });
+        (stated, (squares / f64::from(draws * D as u32)).sqrt())
+    }
+
+    #[test]
+    fn the_stated_noise_is_that_of_what_comes_out() {
+        let public = Weights::Public { cap: 3 };
+        let plan = |aggregation| FederationPlan { aggregation, ..FederationPlan::DEFAULT };
+        let cases: [(FederationPlan, &[(u64, usize)]); 6] = [
+            (FederationPlan::DEFAULT, &[(9, 7)]),
+            (FederationPlan { weights: public, ..FederationPlan::DEFAULT }, &[(9, 7)]),
+            (plan(Aggregation::Median), &[(9, 7)]),
+            (plan(Aggregation::Median), &[(9, 8)]),
+            (plan(Aggregation::TrimmedMean { share: 0.2 }), &[(9, 10)]),
+            (buffered(public), &[(9, 3), (8, 2), (6, 5)]),
+        ];
+        for (federation, rounds) in cases {
+            let (stated, observed) = observed(&federation, rounds);
+            // 24,000 draws: a standard deviation has relative standard error 1/sqrt(2n).
+            let tolerance = 5.0 / (2.0 * 24_000_f64).sqrt();
+            assert!(
+                (observed / stated - 1.0).abs() < tolerance,
+                "{federation:?}: {observed}, {stated}"
+            );
+        }
+    }
+}
