@@ -1,6 +1,6 @@
 //! From settings to a task: the noise that meets the budget, and what a run will cost.
 
-use adafed::algorithm::{AlgorithmPlan, SgdSettings};
+use adafed::algorithm::{AlgorithmPlan, FederationPlan, SgdSettings};
 use adafed::nn::{Model, ModelSpec};
 use adafed::privacy::accounting::EpsilonBound;
 use adafed::privacy::accounting::calibration::{
@@ -47,6 +47,7 @@ impl Task {
             privacy: privacy_plan(settings, nominal_examples)?,
             algorithm: algorithm_plan(settings),
             rounds: round_plan(settings),
+            federation: FederationPlan::default(),
         };
         plan.check()?;
         let parameters = model.initial(settings.seed);

@@ -35,7 +35,7 @@ ALTER TABLE devices ADD COLUMN weight INTEGER NOT NULL DEFAULT 1 CHECK (weight >
 ALTER TABLE devices ADD COLUMN revoked_ms INTEGER CHECK (revoked_ms >= 0);
 -- A banned key cannot enrol again, a revoked one can, with a new token.
 ALTER TABLE devices ADD COLUMN banned INTEGER NOT NULL DEFAULT 0 CHECK (banned IN (0, 1));
-CREATE INDEX assignments_by_device ON assignments (device, assigned_ms);
+CREATE INDEX assignments_by_device ON assignments (device, task, assigned_ms);
 
 -- Enrolment tokens: until when they are good, and what the devices weigh that use them.
 ALTER TABLE tokens ADD COLUMN expires_ms INTEGER CHECK (expires_ms >= 0);

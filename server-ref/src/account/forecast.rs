@@ -1,8 +1,6 @@
 //! What a task would cost, before it is created, and whether its caps allow it.
 
-use adafed_privacy::accounting::calibration::{
-    CalibrateBy, PhaseShape, Target, noise_multiplier,
-};
+use adafed_privacy::accounting::calibration::{CalibrateBy, PhaseShape, Target, noise_multiplier};
 use adafed_privacy::{Epsilon, PrivacyPhase, PrivacyPlan};
 use adafed_wire::{TaskPlan, TaskSettings};
 
@@ -47,7 +45,10 @@ fn account(plan: &PrivacyPlan, charges: Charges) -> Account {
 
 /// Epsilon of the costlier phase's round.
 fn one_round(plan: &PrivacyPlan) -> f64 {
-    let phases = [(plan.warmup, Charges { warmup: 1, main: 0 }), (plan.main, Charges { warmup: 0, main: 1 })];
+    let phases = [
+        (plan.warmup, Charges { warmup: 1, main: 0 }),
+        (plan.main, Charges { warmup: 0, main: 1 }),
+    ];
     let costs = phases.into_iter().filter(|(phase, _)| phase.rounds > 0);
     costs.map(|(_, charges)| account(plan, charges).epsilon()).fold(0.0, f64::max)
 }
@@ -137,7 +138,8 @@ fn impossible(
     if needed <= u128::from(fits) {
         return Vec::new();
     }
-    let possible = u128::from(fits) * u128::from(population) / u128::from(plan.rounds.least_reports.max(1));
+    let possible =
+        u128::from(fits) * u128::from(population) / u128::from(plan.rounds.least_reports.max(1));
     vec![format!(
         "{rounds} rounds of {} reports ask {needed} rounds of each of {population} devices, the \
          cap {cap} allows {fits}; {possible} rounds would fit, or {noise}",

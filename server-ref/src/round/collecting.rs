@@ -1,8 +1,6 @@
 //! Collecting: every seat is taken, updates come in.
 
-use super::{
-    Age, Answer, Asker, Effect, Event, Phase, Reason, Round, Rules, Standing, Transition,
-};
+use super::{Age, Answer, Asker, Effect, Event, Phase, Reason, Round, Rules, Standing, Transition};
 
 pub(super) fn step(round: Round, rules: &Rules<'_>, event: Event, now_ms: u64) -> Transition {
     let due = round.is_due(now_ms);

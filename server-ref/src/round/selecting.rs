@@ -1,8 +1,6 @@
 //! Selecting: there are free seats.
 
-use super::{
-    Answer, Asker, Effect, Event, Phase, Round, Rules, Standing, Transition, collecting,
-};
+use super::{Answer, Asker, Effect, Event, Phase, Round, Rules, Standing, Transition, collecting};
 
 pub(super) fn step(round: Round, rules: &Rules<'_>, event: Event, now_ms: u64) -> Transition {
     match event {

@@ -258,12 +258,8 @@ fn late_updates_count_towards_the_goal_without_a_seat() {
 #[test]
 fn whom_the_rules_keep_out_is_told_why() {
     let plan = plan(2, 1, 1);
-    let settings = TaskSettings {
-        start_ms: Some(500),
-        stop_ms: Some(2_000),
-        separation_ms: 300,
-        ..SETTINGS
-    };
+    let settings =
+        TaskSettings { start_ms: Some(500), stop_ms: Some(2_000), separation_ms: 300, ..SETTINGS };
     let rules = Rules { settings: &settings, ..rules(&plan) };
     let paused = Rules { seating: false, ..rules };
     let stranger = asker(Standing::Stranger);

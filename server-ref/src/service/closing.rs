@@ -2,16 +2,18 @@
 //! transaction.
 
 use adafed_algorithm::TrainingState;
-use adafed_wire::{TaskId, decode, encode};
+use adafed_wire::{TaskId, TaskPlan, decode, encode};
 use tracing::{error, info};
 
 use super::Service;
 use super::admin::open_round;
-use crate::aggregate::{Opening, RoundSum};
+use crate::account::{Accounts, Charges};
+use crate::aggregate::{Opening, Part, RoundSum, advance};
 use crate::round::{Effect, Event, Phase};
+use crate::store::controls::{self, Control, Status};
 use crate::store::rounds::{self, RoundRow};
 use crate::store::tasks::{self, StoredState, Task};
-use crate::store::{Tx, contents, updates};
+use crate::store::{Tx, assignments, contents, updates};
 use crate::{Error, blocking};
 
 /// Rounds whose contents stay after they have closed: a device may be downloading.
@@ -53,16 +55,42 @@ impl Service {
             let closing = Closing::find(tx, task, now_ms).await?;
             let Some(closing) = closing else { return Ok(None) };
             let sent = this.0.traffic.take(&closing.name);
-            closing.run(tx, sent).await.map(Some)
+            closing.run(tx, &this.0.accounts, sent).await.map(Some)
         };
         self.0.store.run_tx("close_round", close).await
     }
+}
+
+/// Whether `round` would take a device beyond the task's cap, whoever takes part.
+pub(super) async fn would_exceed(
+    tx: &mut Tx,
+    accounts: &Accounts,
+    task: &Task,
+    control: &Control,
+    round: u64,
+) -> Result<bool, Error> {
+    let Some(cap) = control.settings.task_epsilon_cap else { return Ok(false) };
+    let plan = task.plan.privacy;
+    if round >= plan.rounds() {
+        return Ok(false);
+    }
+    let charges = assignments::distinct(tx, &task.plan.task, plan.warmup.rounds).await?;
+    let nobody = Charges { warmup: 0, main: 0 };
+    let after: Vec<_> = charges.into_iter().chain([nobody]).map(|c| c.and(&plan, round)).collect();
+    Ok(accounts.largest(task.plan_digest, plan, &after).await?.epsilon() > cap)
+}
+
+/// Rounds before the current one whose contents are kept: late updates need them again.
+fn kept_rounds(plan: &TaskPlan) -> u64 {
+    let buffer = plan.federation.buffer.map_or(0, |buffer| buffer.most_staleness);
+    KEPT_ROUNDS.max(u64::from(buffer) + 1)
 }
 
 /// A round that is being closed.
 struct Closing {
     name: TaskId,
     task: Task,
+    control: Control,
     row: RoundRow,
     now_ms: u64,
 }
@@ -73,11 +101,17 @@ impl Closing {
     async fn find(tx: &mut Tx, name: TaskId, now_ms: u64) -> Result<Option<Self>, Error> {
         let task = tasks::find(tx, &name).await?;
         let row = rounds::find(tx, &name, task.round).await?;
+        let control = controls::find(tx, &name).await?;
         let due = row.filter(|row| row.round.is_due(now_ms));
-        Ok(due.map(|row| Self { name, task, row, now_ms }))
+        Ok(due.map(|row| Self { name, task, control, row, now_ms }))
     }
 
-    async fn run(mut self, tx: &mut Tx, bytes_down: u64) -> Result<(u64, Phase), Error> {
+    async fn run(
+        mut self,
+        tx: &mut Tx,
+        accounts: &Accounts,
+        bytes_down: u64,
+    ) -> Result<(u64, Phase), Error> {
         let bytes = tasks::state(tx, &self.name).await?;
         let state = blocking(move || decode::<StoredState>(&bytes)).await?;
         let state = state.map_err(Error::corrupt("training state"))?.0;
@@ -86,6 +120,13 @@ impl Closing {
         rounds::update(tx, &self.name, number, self.row.round, self.now_ms).await?;
         rounds::add_bytes(tx, &self.name, number, 0, bytes_down).await?;
         updates::forget_bytes(tx, &self.name, number).await?;
+        let next_round = self.row.number + 1;
+        if !self.control.status.is_over()
+            && would_exceed(tx, accounts, &self.task, &self.control, next_round).await?
+        {
+            self.control.status = Status::Halted;
+            controls::set_status(tx, &self.name, Status::Halted).await?;
+        }
         self.open_next(tx, next).await?;
         Ok((number, phase))
     }
@@ -98,8 +139,8 @@ impl Closing {
     ) -> Result<TrainingState, Error> {
         let mut effects = self.step(Event::Tick);
         if self.row.round.phase == Phase::Aggregating {
-            let sum = self.sum(tx).await?;
-            let next = self.aggregate(tx, sum, state.clone()).await?;
+            let parts = self.sums(tx).await?;
+            let next = self.aggregate(parts, state.clone()).await?;
             effects = self.step(if next.is_some() { Event::Aggregated } else { Event::Unusable });
             if let Some(next) = next {
                 return Ok(next);
@@ -112,38 +153,55 @@ impl Closing {
     }
 
     fn step(&mut self, event: Event) -> Vec<Effect> {
-        let (round, effects) = self.row.round.step(&self.task.plan.rounds, event, self.now_ms);
+        let rules = self.control.rules(&self.task.plan.rounds);
+        let (round, effects) = self.row.round.step(&rules, event, self.now_ms);
         self.row.round = round;
         effects
     }
 
-    /// Sums the stored updates, one in memory at a time.
-    async fn sum(&self, tx: &mut Tx) -> Result<RoundSum, Error> {
+    /// Sums the stored updates of each base round, one in memory at a time.
+    async fn sums(&self, tx: &mut Tx) -> Result<Vec<Part>, Error> {
         let (task, number) = (&self.name, self.row.number);
-        let mut sum = RoundSum::new(&self.task.plan, number, self.row.active);
-        let mut last = String::new();
-        while let Some((device, bytes)) = updates::after(tx, task, number, &last).await? {
-            sum = blocking(move || sum.add(&bytes).map(|()| sum)).await??;
-            last = device;
+        let (mut parts, mut last) = (Vec::<Part>::new(), (0, String::new()));
+        while let Some(update) = updates::after(tx, task, number, (last.0, &last.1)).await? {
+            if parts.last().is_none_or(|part| part.sum.round() != update.base) {
+                parts.push(self.part(tx, update.base).await?);
+            }
+            last = (update.base, update.device);
+            if let Some(mut part) = parts.pop() {
+                let (body, weight) = (update.body, update.weight);
+                let add = move || part.sum.add(&body, weight).map(|()| part);
+                parts.push(blocking(add).await??);
+            }
         }
-        Ok(sum)
+        Ok(parts)
+    }
+
+    /// An empty sum of a base round's updates, with the mask and scale its devices had.
+    async fn part(&self, tx: &mut Tx, base: u64) -> Result<Part, Error> {
+        let reason = "a round of stored updates is missing".to_owned();
+        let missing = Error::Corrupt { what: "round", reason };
+        let row = rounds::find(tx, &self.name, base).await?.ok_or(missing)?;
+        Ok(Part {
+            sum: RoundSum::new(&self.task.plan, base, row.active),
+            mask: contents::find(tx, &self.name, row.mask).await?,
+            scale: contents::find(tx, &self.name, row.scale).await?,
+        })
     }
 
     async fn aggregate(
         &self,
-        tx: &mut Tx,
-        sum: RoundSum,
+        parts: Vec<Part>,
         state: TrainingState,
     ) -> Result<Option<TrainingState>, Error> {
-        let mask = contents::find(tx, &self.name, self.row.mask).await?;
-        let scale = contents::find(tx, &self.name, self.row.scale).await?;
         let plan = self.task.plan.clone();
-        blocking(move || sum.advance(&plan, &state, &mask, &scale)).await?
+        blocking(move || advance(&plan, &state, parts)).await?
     }
 
-    /// Stores the new state and opens the next round, if there is one.
+    /// Stores the new state and opens the next round, if there is one and the task goes on.
     async fn open_next(self, tx: &mut Tx, state: TrainingState) -> Result<(), Error> {
         let (plan, round) = (self.task.plan, state.round());
+        let kept_rounds = kept_rounds(&plan);
         let task = plan.task.clone();
         let encoded = move || -> Result<_, Error> {
             let opening = Opening::of(&plan, &state)?;
@@ -151,12 +209,12 @@ impl Closing {
         };
         let (opening, bytes, rounds) = blocking(encoded).await??;
         tasks::advance(tx, &task, round, opening.model.digest, bytes).await?;
-        if round < rounds {
+        if round < rounds && !self.control.status.is_over() {
             open_round(tx, &task, round, &opening, self.now_ms).await?;
         } else {
             let model = &opening.model;
             contents::keep(tx, &task, model.digest, round, &model.bytes).await?;
         }
-        contents::prune(tx, &task, round.saturating_sub(KEPT_ROUNDS)).await
+        contents::prune(tx, &task, round.saturating_sub(kept_rounds)).await
     }
 }

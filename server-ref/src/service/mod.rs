@@ -2,8 +2,10 @@
 
 mod admin;
 mod closing;
+mod control;
 mod device;
 mod reading;
+mod seating;
 #[cfg(test)]
 mod tests;
 mod traffic;

@@ -3,7 +3,7 @@
 use adafed_wire::{DeviceId, TaskId};
 
 use super::Tx;
-use super::row::{signed, text, unsigned};
+use super::row::{maybe_unsigned, signed, text, unsigned};
 use crate::Error;
 use crate::account::{Charge, Charges};
 
@@ -51,4 +51,31 @@ pub(crate) async fn distinct(
     let charges =
         |row| Ok(Charges { warmup: unsigned(row, "warmup")?, main: unsigned(row, "main")? });
     rows.iter().map(charges).collect()
+}
+
+/// When a device was seated last in a task.
+pub(crate) async fn last_ms(
+    tx: &mut Tx,
+    task: &TaskId,
+    device: DeviceId,
+) -> Result<Option<u64>, Error> {
+    let sql = "-- assignments::last_ms
+        SELECT MAX(assigned_ms) AS last_ms FROM assignments WHERE device = ? AND task = ?";
+    let query = sqlx::query(sql).bind(device.to_string()).bind(task.as_str());
+    maybe_unsigned(&query.fetch_one(tx.connection()).await?, "last_ms")
+}
+
+/// What one device has been charged in a task; `warmup` is the plan's number of warm-up rounds.
+pub(crate) async fn of_device(
+    tx: &mut Tx,
+    task: &TaskId,
+    device: DeviceId,
+    warmup: u64,
+) -> Result<Charges, Error> {
+    let sql = "-- assignments::of_device
+        SELECT COALESCE(SUM(round < ?3), 0) AS warmup, COALESCE(SUM(round >= ?3), 0) AS main
+        FROM assignments WHERE device = ?1 AND task = ?2";
+    let query = sqlx::query(sql).bind(device.to_string()).bind(task.as_str());
+    let row = query.bind(signed(warmup)).fetch_one(tx.connection()).await?;
+    Ok(Charges { warmup: unsigned(&row, "warmup")?, main: unsigned(&row, "main")? })
 }

@@ -1,10 +1,11 @@
 //! Table `controls`: what operators, caps and replicas decide about a task.
 
-use adafed_wire::{TaskId, TaskSettings};
+use adafed_wire::{RoundPlan, TaskId, TaskSettings};
 use sqlx::Row;
 
 use super::Tx;
 use crate::Error;
+use crate::round::Rules;
 
 /// What stands about a task that is not through its rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,13 @@ impl Status {
 pub(crate) struct Control {
     pub(crate) settings: TaskSettings,
     pub(crate) status: Status,
+}
+
+impl Control {
+    /// What the rounds of a task with this plan are run by.
+    pub(crate) fn rules<'a>(&'a self, plan: &'a RoundPlan) -> Rules<'a> {
+        Rules { plan, settings: &self.settings, seating: self.status == Status::Running }
+    }
 }
 
 /// Stores the controls of a new task.

@@ -4,7 +4,7 @@ use adafed_wire::DeviceId;
 use sqlx::Row;
 
 use super::Tx;
-use super::row::signed;
+use super::row::{signed, unsigned};
 use crate::Error;
 
 /// Public key of a device.
@@ -28,4 +28,14 @@ pub(crate) async fn insert(tx: &mut Tx, public_key: &[u8; 32], now_ms: u64) -> R
     let query = sqlx::query(sql).bind(device).bind(&public_key[..]).bind(signed(now_ms));
     query.execute(tx.connection()).await?;
     Ok(())
+}
+
+/// The public weight that the operator gave a device.
+pub(crate) async fn weight(tx: &mut Tx, device: DeviceId) -> Result<u32, Error> {
+    let sql = "-- devices::weight
+        SELECT weight FROM devices WHERE device = ?";
+    let query = sqlx::query(sql).bind(device.to_string());
+    let row = query.fetch_optional(tx.connection()).await?;
+    let row = row.ok_or(Error::UnknownDevice { device })?;
+    Ok(unsigned(&row, "weight")? as u32)
 }

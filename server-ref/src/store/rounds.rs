@@ -29,7 +29,9 @@ impl RoundRow {
                 phase: phase(row)?,
                 assigned: unsigned(row, "assigned")? as u32,
                 reports: unsigned(row, "reports")? as u32,
+                stale_reports: unsigned(row, "stale_reports")? as u32,
                 deadline_ms: maybe_unsigned(row, "deadline_ms")?,
+                goal_ms: maybe_unsigned(row, "goal_ms")?,
             },
             model: text(row, "model")?,
             mask: text(row, "mask")?,
@@ -70,9 +72,20 @@ pub(crate) async fn find(
     round: u64,
 ) -> Result<Option<RoundRow>, Error> {
     let sql = "-- rounds::find
-        SELECT round, phase, assigned, reports, deadline_ms, model, mask, scale, active
+        SELECT round, phase, assigned, reports, stale_reports, deadline_ms, goal_ms, model, mask,
+               scale, active
         FROM rounds WHERE task = ? AND round = ?";
     let query = sqlx::query(sql).bind(task.as_str()).bind(signed(round));
+    query.fetch_optional(tx.connection()).await?.as_ref().map(RoundRow::of_row).transpose()
+}
+
+/// The last round that was opened: the current one, unless the task has ended.
+pub(crate) async fn latest(tx: &mut Tx, task: &TaskId) -> Result<Option<RoundRow>, Error> {
+    let sql = "-- rounds::latest
+        SELECT round, phase, assigned, reports, stale_reports, deadline_ms, goal_ms, model, mask,
+               scale, active
+        FROM rounds WHERE task = ? ORDER BY round DESC LIMIT 1";
+    let query = sqlx::query(sql).bind(task.as_str());
     query.fetch_optional(tx.connection()).await?.as_ref().map(RoundRow::of_row).transpose()
 }
 
@@ -85,13 +98,16 @@ pub(crate) async fn update(
     now_ms: u64,
 ) -> Result<(), Error> {
     let sql = "-- rounds::update
-        UPDATE rounds SET phase = ?, assigned = ?, reports = ?, deadline_ms = ?, closed_ms = ?
+        UPDATE rounds SET phase = ?, assigned = ?, reports = ?, stale_reports = ?,
+                          deadline_ms = ?, goal_ms = ?, closed_ms = ?
         WHERE task = ? AND round = ?";
     let query = sqlx::query(sql)
         .bind(round.phase.as_str())
         .bind(round.assigned)
         .bind(round.reports)
+        .bind(round.stale_reports)
         .bind(round.deadline_ms.map(signed))
+        .bind(round.goal_ms.map(signed))
         .bind(round.phase.is_closed().then_some(signed(now_ms)))
         .bind(task.as_str())
         .bind(signed(number));

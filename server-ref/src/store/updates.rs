@@ -4,7 +4,7 @@ use adafed_wire::{DeviceId, Digest, TaskId};
 use sqlx::Row;
 
 use super::Tx;
-use super::row::{signed, text};
+use super::row::{signed, text, unsigned};
 use crate::Error;
 use crate::round::Standing;
 
@@ -28,51 +28,80 @@ pub(crate) async fn standing(
     }
 }
 
+/// An update that the round machine accepted.
+pub(crate) struct Accepted<'a> {
+    /// Round it was made in.
+    pub(crate) base: u64,
+    /// Round into whose aggregate it goes.
+    pub(crate) counted_in: u64,
+    pub(crate) weight: u32,
+    pub(crate) body: &'a [u8],
+}
+
 /// Keeps an update. The primary key refuses a second one.
 pub(crate) async fn insert(
     tx: &mut Tx,
     task: &TaskId,
-    round: u64,
     device: DeviceId,
-    body: &[u8],
+    update: Accepted<'_>,
     now_ms: u64,
 ) -> Result<(), Error> {
     let sql = "-- updates::insert
-        INSERT INTO updates (task, round, device, digest, bytes, received_ms)
-        VALUES (?, ?, ?, ?, ?, ?)";
+        INSERT INTO updates (task, round, device, digest, bytes, received_ms, counted_in, weight)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    let Accepted { base, counted_in, weight, body } = update;
     let query = sqlx::query(sql)
         .bind(task.as_str())
-        .bind(signed(round))
+        .bind(signed(base))
         .bind(device.to_string())
         .bind(Digest::of(body).to_string())
         .bind(body)
-        .bind(signed(now_ms));
+        .bind(signed(now_ms))
+        .bind(signed(counted_in))
+        .bind(weight);
     query.execute(tx.connection()).await?;
     Ok(())
 }
 
-/// The next update of a round after `device` in the order of names, which is the order
-/// of aggregation.
+/// A stored update.
+pub(crate) struct StoredUpdate {
+    pub(crate) base: u64,
+    pub(crate) device: String,
+    pub(crate) weight: u32,
+    pub(crate) body: Vec<u8>,
+}
+
+/// The next update of round `counted_in`'s aggregate after `(base, device)`, in the order of
+/// base rounds and names, which is the order of aggregation.
 pub(crate) async fn after(
     tx: &mut Tx,
     task: &TaskId,
-    round: u64,
-    device: &str,
-) -> Result<Option<(String, Vec<u8>)>, Error> {
+    counted_in: u64,
+    (base, device): (u64, &str),
+) -> Result<Option<StoredUpdate>, Error> {
     let sql = "-- updates::after
-        SELECT device, bytes FROM updates
-        WHERE task = ? AND round = ? AND device > ? AND bytes IS NOT NULL
-        ORDER BY device LIMIT 1";
-    let query = sqlx::query(sql).bind(task.as_str()).bind(signed(round)).bind(device);
+        SELECT round, device, weight, bytes FROM updates
+        WHERE task = ? AND counted_in = ? AND (round, device) > (?, ?) AND bytes IS NOT NULL
+        ORDER BY round, device LIMIT 1";
+    let query = sqlx::query(sql).bind(task.as_str()).bind(signed(counted_in));
+    let query = query.bind(signed(base)).bind(device);
     let row = query.fetch_optional(tx.connection()).await?;
-    row.map(|row| Ok((row.try_get("device")?, row.try_get("bytes")?))).transpose()
+    let stored = |row| {
+        Ok(StoredUpdate {
+            base: unsigned(&row, "round")?,
+            weight: unsigned(&row, "weight")? as u32,
+            device: row.try_get("device")?,
+            body: row.try_get("bytes")?,
+        })
+    };
+    row.map(stored).transpose()
 }
 
-/// Drops the bytes of a closed round's updates; their digests stay.
-pub(crate) async fn forget_bytes(tx: &mut Tx, task: &TaskId, round: u64) -> Result<(), Error> {
+/// Drops the bytes of what went into a closed round's aggregate; the digests stay.
+pub(crate) async fn forget_bytes(tx: &mut Tx, task: &TaskId, counted_in: u64) -> Result<(), Error> {
     let sql = "-- updates::forget_bytes
-        UPDATE updates SET bytes = NULL WHERE task = ? AND round = ?";
-    let query = sqlx::query(sql).bind(task.as_str()).bind(signed(round));
+        UPDATE updates SET bytes = NULL WHERE task = ? AND counted_in = ?";
+    let query = sqlx::query(sql).bind(task.as_str()).bind(signed(counted_in));
     query.execute(tx.connection()).await?;
     Ok(())
 }
