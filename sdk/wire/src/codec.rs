@@ -7,7 +7,7 @@
 //! end. A message that uses nothing of it is written in version 1, byte for byte as before,
 //! and read by adding the default's encoding: one message has one encoding.
 
-use std::borrow::Cow;
+use std::io::Read;
 
 use bincode::config::{Configuration, Limit, standard};
 use serde::Serialize;
@@ -71,13 +71,13 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, Error> {
     check_length::<M>(bytes)?;
     let malformed = |reason: String| Error::Malformed { what: M::NAME, reason };
     let (&version, body) = bytes.split_first().ok_or_else(|| malformed("it is empty".into()))?;
-    let body = match version {
-        VERSION if M::ADDED.is_empty() => Cow::Borrowed(body),
-        VERSION => Cow::Owned([body, M::ADDED].concat()),
-        EXTENDED_VERSION if !M::ADDED.is_empty() => Cow::Borrowed(body),
+    let message: M = match version {
+        VERSION if M::ADDED.is_empty() => read(body),
+        VERSION => read_with_default(body),
+        EXTENDED_VERSION if !M::ADDED.is_empty() => read(body),
         found => return Err(Error::Version { found, expected: newest::<M>() }),
-    };
-    let message: M = read(&body).map_err(malformed)?;
+    }
+    .map_err(malformed)?;
     // Another encoding of the same message would have another digest.
     if message.is_extended() != (version == EXTENDED_VERSION) {
         return Err(malformed(format!("version {version} is not that of what it says")));
@@ -93,10 +93,23 @@ const fn newest<M: Message>() -> u8 {
 fn read<M: Message>(body: &[u8]) -> Result<M, String> {
     let (message, read) =
         bincode::serde::decode_from_slice(body, config()).map_err(|e| e.to_string())?;
-    if read < body.len() {
-        return Err(format!("{} bytes follow its end", body.len() - read));
-    }
+    check_end(body.len() - read)?;
     Ok(message)
+}
+
+/// Reads a body of [`VERSION`] as if the default of what was added followed it, without a
+/// copy: a body may be large.
+fn read_with_default<M: Message>(body: &[u8]) -> Result<M, String> {
+    let mut input = body.chain(M::ADDED);
+    let message = bincode::serde::decode_from_std_read(&mut input, config());
+    let message = message.map_err(|e| e.to_string())?;
+    let (body, added) = input.into_inner();
+    check_end(body.len() + added.len())?;
+    Ok(message)
+}
+
+fn check_end(left: usize) -> Result<(), String> {
+    if left == 0 { Ok(()) } else { Err(format!("{left} bytes follow its end")) }
 }
 
 fn check_length<M: Message>(bytes: &[u8]) -> Result<(), Error> {

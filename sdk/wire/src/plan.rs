@@ -74,8 +74,9 @@ impl Message for TaskPlan {
 /// Most values of updates, reports times parameters, that a robust rule has in memory.
 pub const MOST_ROBUST_VALUES: u64 = 1 << 24;
 
-/// Most reports whose pairwise distances multi-Krum computes.
-pub const MOST_KRUM_REPORTS: u32 = 1 << 10;
+/// Most reports whose pairwise distances multi-Krum computes: with the bound above, 2^32
+/// squares, which is seconds.
+pub const MOST_KRUM_REPORTS: u32 = 1 << 8;
 
 /// Most parameters of a model that the wire carries: a full mask and model stay below
 /// the message limits.
@@ -129,7 +130,7 @@ impl TaskPlan {
         }
         let krum = matches!(self.federation.aggregation, Aggregation::MultiKrum { .. });
         if krum && goal > MOST_KRUM_REPORTS {
-            return refuse("report goal", goal, "at most 1024 under multi-Krum");
+            return refuse("report goal", goal, "at most 256 under multi-Krum");
         }
         Ok(())
     }

@@ -47,6 +47,17 @@ fn a_plan_of_the_first_version_is_read_and_written_as_it_was() {
 }
 
 #[test]
+fn a_cut_or_longer_body_of_the_first_version_is_refused() {
+    // What the reader adds never makes up for what is missing.
+    for cut in 1..golden().len() {
+        assert!(decode::<TaskPlan>(&golden()[..golden().len() - cut]).is_err(), "{cut}");
+    }
+    for more in 1..20 {
+        assert!(decode::<TaskPlan>(&[golden(), vec![0; more]].concat()).is_err(), "{more}");
+    }
+}
+
+#[test]
 fn what_was_added_is_the_encoding_of_the_default() {
     let extended = encode(&with(full())).unwrap();
     assert_eq!((golden()[0], extended[0]), (VERSION, EXTENDED_VERSION));

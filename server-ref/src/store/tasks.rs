@@ -168,6 +168,26 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_plan_makes_the_states_of_the_first_version_to_the_bit() {
+        // The uploads with which the golden states were made, before there was a choice.
+        let plan = testing::plan("golden");
+        let golden = |text: &str| hex::decode(text.trim()).unwrap();
+        let first = golden(include_str!("golden/state-v1-new.hex"));
+        let mut state = decode::<StoredState>(&first).unwrap().0;
+        for round in 0..2 {
+            let mask = state.mask(plan.plans());
+            let scale = state.standardisation(plan.plans(), &mask).unwrap();
+            let mut sum = ReleasedSum::new(mask.active_count(), plan.privacy.local_steps);
+            let value = |j: i64| (j * 7_919 + round * 31) % 4_001 * 100 - 200_000;
+            let values: Vec<i64> = (0..mask.active_count() as i64).map(value).collect();
+            sum.add_device(&values).unwrap();
+            state.advance(plan.plans(), &mask, &scale, &sum).unwrap();
+        }
+        let last = golden(include_str!("golden/state-v1-main.hex"));
+        assert_eq!(encode(&StoredState(state)).unwrap(), last);
+    }
+
+    #[test]
     fn what_a_plan_adds_to_its_state_comes_back() {
         let mut plan = testing::plan("golden");
         let moment = SecondMomentSettings { beta2: 0.9, tau: 1e-3, debiased: true };

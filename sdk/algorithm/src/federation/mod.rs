@@ -31,7 +31,8 @@ pub struct FederationPlan {
     /// Longest update that is taken as it is, as a multiple (at least 1) of the L2 norm of
     /// its noise, sqrt(k E) sigma C; a longer one is scaled down to it, before the rule.
     /// The signal's norm is bounded by the batch only, which is private: an honest update
-    /// has the norm of its noise and what the signal adds.
+    /// has the norm of its noise and what the signal adds. Where honest updates are cut, too,
+    /// the stated noise is more than there is.
     pub norm_bound: Option<f64>,
     /// Weights of devices.
     pub weights: Weights,
