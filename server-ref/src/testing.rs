@@ -130,6 +130,27 @@ impl Fixture {
         }
     }
 
+    /// As [`assigned`](Self::assigned), with a public weight.
+    pub(crate) async fn assigned_with_weight(
+        &self,
+        task: &str,
+        weight: u32,
+    ) -> (Device, Assignment) {
+        let (device, assignment) = self.assigned(task).await;
+        self.service.set_weight(device.key.device(), weight).await.unwrap();
+        (device, assignment)
+    }
+
+    /// A check-in with SDK `version`.
+    pub(crate) async fn check_in_as(
+        &self,
+        device: &Device,
+        task: &str,
+        version: &str,
+    ) -> Result<CheckinResponse, crate::Error> {
+        self.service.check_in(device.key.device(), &name(task), version).await
+    }
+
     pub(crate) async fn check_in(&self, device: &Device, task: &str) -> CheckinResponse {
         self.service.check_in(device.key.device(), &name(task), "0.1.0").await.unwrap()
     }

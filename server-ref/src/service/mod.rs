@@ -7,6 +7,8 @@ mod device;
 mod reading;
 mod seating;
 #[cfg(test)]
+mod steering_tests;
+#[cfg(test)]
 mod tests;
 mod traffic;
 
@@ -111,6 +113,13 @@ impl Service {
     /// Whether `token` is the operator's.
     pub(crate) fn is_admin(&self, token: &str) -> bool {
         self.0.admin.matches(token)
+    }
+
+    /// Gives a device another weight than its token did.
+    #[cfg(test)]
+    pub(crate) async fn set_weight(&self, device: DeviceId, weight: u32) -> Result<(), Error> {
+        let set = async move |tx: &mut _| devices::set_weight(tx, device, weight).await;
+        self.0.store.run_tx("set_weight", set).await
     }
 
     /// The key that a device signs with.

@@ -39,3 +39,13 @@ pub(crate) async fn weight(tx: &mut Tx, device: DeviceId) -> Result<u32, Error> 
     let row = row.ok_or(Error::UnknownDevice { device })?;
     Ok(unsigned(&row, "weight")? as u32)
 }
+
+/// Gives a device another weight.
+#[cfg(test)]
+pub(crate) async fn set_weight(tx: &mut Tx, device: DeviceId, weight: u32) -> Result<(), Error> {
+    let sql = "-- devices::set_weight
+        UPDATE devices SET weight = ? WHERE device = ?";
+    let query = sqlx::query(sql).bind(weight).bind(device.to_string());
+    query.execute(tx.connection()).await?;
+    Ok(())
+}
