@@ -150,6 +150,31 @@ impl TaskPlan {
         Plans { layout, privacy, algorithm, federation }
     }
 
+    /// Active coordinates of `round`.
+    #[must_use]
+    pub fn active_coordinates(&self, round: u64) -> usize {
+        let (privacy, d) = (&self.privacy, self.layout.len());
+        if privacy.is_warmup(round) {
+            return d;
+        }
+        let t = round - privacy.warmup.rounds;
+        self.algorithm.retention.active_count(t, privacy.main.rounds, d)
+    }
+
+    /// Expected bytes of one update's values in `round`: the packed width of noise whose
+    /// standard deviation is 32 to 64 units, times the active coordinates.
+    #[must_use]
+    pub fn expected_update_bytes(&self, round: u64) -> u64 {
+        let steps = f64::from(self.privacy.local_steps).sqrt();
+        let units = self.privacy.noise_std_steps(round) * steps
+            / f64::from(self.upload_shift(round)).exp2();
+        let active = self.active_coordinates(round) as f64;
+        // The largest of `active` normal draws lies near sqrt(2 ln active) deviations.
+        let largest = units * (2.0 * active.ln()).sqrt().max(1.0);
+        let width = (2.0 * largest).log2().ceil();
+        (active * width / 8.0).ceil() as u64
+    }
+
     /// Right shift that coarsens a device's upload to the noise's own width: a unit of
     /// the upload is at most 1/32 of the standard deviation of its noise, so that the
     /// rounding adds less than 0.01 % to the noise variance. Post-processing of a

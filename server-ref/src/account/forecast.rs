@@ -16,6 +16,8 @@ pub(crate) fn forecast(plan: &TaskPlan, settings: &TaskSettings) -> Forecast {
     let one = one_round(privacy);
     let within_cap = cap.map(|cap| rounds_within(privacy, cap));
     let fitting = cap.filter(|cap| whole.epsilon() > *cap).and_then(|cap| fitting(privacy, cap));
+    let last = privacy.rounds().saturating_sub(1);
+    let masked = [privacy.warmup.rounds.min(last), last];
     let mut forecast = Forecast {
         task: plan.task.clone(),
         possible: true,
@@ -31,8 +33,8 @@ pub(crate) fn forecast(plan: &TaskPlan, settings: &TaskSettings) -> Forecast {
         noise_multiplier_main: privacy.main.noise_multiplier.value(),
         expected_batch: privacy.expected_batch(),
         parameters: plan.layout.len() as u64,
-        active_coordinates: [0, privacy.main.rounds.saturating_sub(1)].map(|t| active(plan, t)),
-        update_bytes: [plan.layout.len() as u64, active(plan, 0)].map(|k| update_bytes(plan, k)),
+        active_coordinates: masked.map(|round| plan.active_coordinates(round) as u64),
+        update_bytes: [0, masked[0]].map(|round| plan.expected_update_bytes(round)),
     };
     forecast.reasons = impossible(plan, settings, &forecast, cap);
     forecast.possible = forecast.reasons.is_empty();
@@ -89,26 +91,6 @@ fn fitting(plan: &PrivacyPlan, cap: f64) -> Option<f64> {
         by: CalibrateBy::Tightest,
     };
     noise_multiplier(&target, &phases).ok().map(|sigma| sigma.value())
-}
-
-fn active(plan: &TaskPlan, round: u64) -> u64 {
-    let rounds = plan.privacy.main.rounds;
-    plan.algorithm.retention.active_count(round, rounds, plan.layout.len()) as u64
-}
-
-/// Bytes of names, digests and lengths around an update's values, nearly.
-const UPDATE_FRAME_BYTES: u64 = 128;
-
-/// Bytes of an update of `active` values: as many bits each as the largest noise is expected
-/// to need, std sqrt(2 ln(2 k)), and one for the sign.
-fn update_bytes(plan: &TaskPlan, active: u64) -> u64 {
-    let last = plan.privacy.rounds() - 1;
-    let steps = f64::from(plan.privacy.local_steps).sqrt();
-    let unit = f64::from(plan.upload_shift(last)).exp2();
-    let std = plan.privacy.noise_std_steps(last) * steps / unit;
-    let largest = std * (2.0 * (2.0 * active as f64).ln()).sqrt();
-    let bits = (2.0 * largest + 1.0).log2().ceil().max(1.0) as u64;
-    UPDATE_FRAME_BYTES + (active * bits).div_ceil(8)
 }
 
 /// What the caps make impossible, each with the numbers that would fit.
@@ -200,17 +182,5 @@ mod tests {
         assert!(!found.possible && found.reasons[0].contains("rounds would fit"));
         let enough = TaskSettings { population: Some(100), ..with_cap(cap) };
         assert!(forecast(&plan, &enough).possible);
-    }
-
-    #[test]
-    fn an_update_is_as_long_as_was_forecast() {
-        // Noise of the plan's own standard deviation, packed as devices pack it.
-        let plan = plan("bytes");
-        let bytes = update_bytes(&plan, 10_000);
-        let unit = f64::from(plan.upload_shift(2)).exp2();
-        let std = plan.privacy.noise_std_steps(2) * 2_f64.sqrt() / unit;
-        let bits = (2.0 * 4.2 * std).log2().ceil();
-        let (least, most) = (10_000.0 * (bits - 1.0) / 8.0, 10_000.0 * (bits + 1.0) / 8.0 + 256.0);
-        assert!((least..=most).contains(&(bytes as f64)), "{bytes}: {least} to {most}");
     }
 }
