@@ -24,6 +24,7 @@ ALTER TABLE rounds ADD COLUMN goal_ms INTEGER CHECK (goal_ms >= 0);
 ALTER TABLE updates ADD COLUMN counted_in INTEGER NOT NULL DEFAULT 0 CHECK (counted_in >= 0);
 UPDATE updates SET counted_in = round;
 CREATE INDEX updates_by_aggregate ON updates (task, counted_in, round, device);
+CREATE INDEX updates_with_bytes ON updates (task, counted_in) WHERE bytes IS NOT NULL;
 -- How much the update counts; 1 unless the task weighs devices by their public weights.
 ALTER TABLE updates ADD COLUMN weight INTEGER NOT NULL DEFAULT 1 CHECK (weight > 0);
 

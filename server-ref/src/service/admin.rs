@@ -80,13 +80,13 @@ impl NewTask {
         Ok(Self { opening, state: encode(&StoredState(state))?, plan, settings })
     }
 
-    async fn insert(self, tx: &mut Tx, now_ms: u64) -> Result<(), Error> {
+    async fn insert(&self, tx: &mut Tx, now_ms: u64) -> Result<(), Error> {
         let Self { plan, opening, state, settings } = self;
-        if !tasks::insert(tx, &plan, opening.model.digest, state, now_ms).await? {
-            return Err(Error::TaskExists { task: plan.task });
+        if !tasks::insert(tx, plan, opening.model.digest, state.clone(), now_ms).await? {
+            return Err(Error::TaskExists { task: plan.task.clone() });
         }
-        controls::insert(tx, &plan.task, &settings).await?;
-        open_round(tx, &plan.task, 0, &opening, now_ms).await
+        controls::insert(tx, &plan.task, settings).await?;
+        open_round(tx, &plan.task, 0, opening, now_ms).await
     }
 }
 

@@ -139,6 +139,7 @@ impl Service {
 }
 
 async fn steered(tx: &mut Tx, name: &TaskId) -> Result<(Task, Control), Error> {
+    controls::lock(tx, name).await?;
     Ok((tasks::find(tx, name).await?, controls::find(tx, name).await?))
 }
 

@@ -20,7 +20,7 @@ use ring::rand::SystemRandom;
 
 use crate::account::Accounts;
 use crate::clock::Clock;
-use crate::secret::Hashed;
+use crate::secret::{Hashed, new_token};
 use crate::store::{Store, devices};
 use crate::{Error, ServerConfig, SystemClock};
 use traffic::Traffic;
@@ -42,6 +42,8 @@ struct Inner {
     traffic: Traffic,
     random: SystemRandom,
     max_body_bytes: usize,
+    /// Name of this server among those that share the database.
+    replica: String,
 }
 
 impl fmt::Debug for Service {
@@ -69,13 +71,15 @@ impl Service {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         config.check()?;
+        let random = SystemRandom::new();
         Ok(Self(Arc::new(Inner {
             store: Store::open(config).await?,
             clock,
             admin: Hashed::of(&config.admin_token),
             accounts: Accounts::default(),
             traffic: Traffic::default(),
-            random: SystemRandom::new(),
+            replica: new_token(&random)?,
+            random,
             max_body_bytes: config.limits.max_body_bytes,
         })))
     }

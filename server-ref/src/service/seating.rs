@@ -27,6 +27,7 @@ impl Visit<'_> {
         accounts: &Accounts,
         version: &str,
     ) -> Result<CheckinResponse, Error> {
+        controls::lock(tx, self.task).await?;
         let task = tasks::find(tx, self.task).await?;
         let control = controls::find(tx, self.task).await?;
         let open = rounds::find(tx, self.task, task.round).await?;
@@ -80,6 +81,7 @@ impl Visit<'_> {
         update: &Update,
         body: &[u8],
     ) -> Result<Receipt, Error> {
+        controls::lock(tx, self.task).await?;
         let task = tasks::find(tx, self.task).await?;
         let control = controls::find(tx, self.task).await?;
         let current = task.shown_round();

@@ -4,7 +4,7 @@ use adafed_algorithm::{FederationPlan, TrainingState};
 use adafed_wire::{Digest, Message, TaskId, TaskPlan, decode, encode};
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::Tx;
 use super::row::{signed, text, unsigned};
@@ -31,7 +31,7 @@ impl Task {
         self.round.min(self.plan.privacy.rounds().saturating_sub(1))
     }
 
-    fn of_row(row: &SqliteRow) -> Result<Self, Error> {
+    fn of_row(row: &AnyRow) -> Result<Self, Error> {
         let plan_bytes: Vec<u8> = row.try_get("plan")?;
         Ok(Self {
             plan: decode(&plan_bytes).map_err(Error::corrupt("plan"))?,
@@ -80,7 +80,7 @@ pub(crate) async fn insert(
 ) -> Result<bool, Error> {
     let sql = "-- tasks::insert
         INSERT INTO tasks (task, plan, plan_digest, rounds, round, model, state, created_ms)
-        VALUES (?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT (task) DO NOTHING";
+        VALUES ($1, $2, $3, $4, 0, $5, $6, $7) ON CONFLICT (task) DO NOTHING";
     let plan_bytes = encode(plan)?;
     let query = sqlx::query(sql)
         .bind(plan.task.as_str())
@@ -96,7 +96,7 @@ pub(crate) async fn insert(
 /// A task by name.
 pub(crate) async fn find(tx: &mut Tx, task: &TaskId) -> Result<Task, Error> {
     let sql = "-- tasks::find
-        SELECT plan, plan_digest, round, model FROM tasks WHERE task = ?";
+        SELECT plan, plan_digest, round, model FROM tasks WHERE task = $1";
     let row = sqlx::query(sql).bind(task.as_str()).fetch_optional(tx.connection()).await?;
     row.map_or_else(|| Err(Error::UnknownTask { task: task.clone() }), |row| Task::of_row(&row))
 }
@@ -112,7 +112,7 @@ pub(crate) async fn names(tx: &mut Tx) -> Result<Vec<TaskId>, Error> {
 /// The encoded training state.
 pub(crate) async fn state(tx: &mut Tx, task: &TaskId) -> Result<Vec<u8>, Error> {
     let sql = "-- tasks::state
-        SELECT state FROM tasks WHERE task = ?";
+        SELECT state FROM tasks WHERE task = $1";
     let row = sqlx::query(sql).bind(task.as_str()).fetch_optional(tx.connection()).await?;
     let row = row.ok_or_else(|| Error::UnknownTask { task: task.clone() })?;
     Ok(row.try_get("state")?)
@@ -127,7 +127,7 @@ pub(crate) async fn advance(
     state: Vec<u8>,
 ) -> Result<(), Error> {
     let sql = "-- tasks::advance
-        UPDATE tasks SET round = ?, model = ?, state = ? WHERE task = ?";
+        UPDATE tasks SET round = $1, model = $2, state = $3 WHERE task = $4";
     let query = sqlx::query(sql).bind(signed(round)).bind(model.to_string()).bind(state);
     query.bind(task.as_str()).execute(tx.connection()).await?;
     Ok(())

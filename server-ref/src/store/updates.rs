@@ -17,7 +17,7 @@ pub(crate) async fn standing(
 ) -> Result<Standing, Error> {
     let sql = "-- updates::standing
         SELECT u.digest FROM assignments a LEFT JOIN updates u USING (task, round, device)
-        WHERE a.task = ? AND a.round = ? AND a.device = ?";
+        WHERE a.task = $1 AND a.round = $2 AND a.device = $3";
     let query = sqlx::query(sql).bind(task.as_str()).bind(signed(round)).bind(device.to_string());
     let Some(row) = query.fetch_optional(tx.connection()).await? else {
         return Ok(Standing::Stranger);
@@ -48,7 +48,7 @@ pub(crate) async fn insert(
 ) -> Result<(), Error> {
     let sql = "-- updates::insert
         INSERT INTO updates (task, round, device, digest, bytes, received_ms, counted_in, weight)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     let Accepted { base, counted_in, weight, body } = update;
     let query = sqlx::query(sql)
         .bind(task.as_str())
@@ -58,7 +58,7 @@ pub(crate) async fn insert(
         .bind(body)
         .bind(signed(now_ms))
         .bind(signed(counted_in))
-        .bind(weight);
+        .bind(i64::from(weight));
     query.execute(tx.connection()).await?;
     Ok(())
 }
@@ -81,7 +81,7 @@ pub(crate) async fn after(
 ) -> Result<Option<StoredUpdate>, Error> {
     let sql = "-- updates::after
         SELECT round, device, weight, bytes FROM updates
-        WHERE task = ? AND counted_in = ? AND (round, device) > (?, ?) AND bytes IS NOT NULL
+        WHERE task = $1 AND counted_in = $2 AND (round, device) > ($3, $4) AND bytes IS NOT NULL
         ORDER BY round, device LIMIT 1";
     let query = sqlx::query(sql).bind(task.as_str()).bind(signed(counted_in));
     let query = query.bind(signed(base)).bind(device);
@@ -97,11 +97,14 @@ pub(crate) async fn after(
     row.map(stored).transpose()
 }
 
-/// Drops the bytes of what went into a closed round's aggregate; the digests stay.
-pub(crate) async fn forget_bytes(tx: &mut Tx, task: &TaskId, counted_in: u64) -> Result<(), Error> {
-    let sql = "-- updates::forget_bytes
-        UPDATE updates SET bytes = NULL WHERE task = ? AND counted_in = ?";
-    let query = sqlx::query(sql).bind(task.as_str()).bind(signed(counted_in));
-    query.execute(tx.connection()).await?;
-    Ok(())
+/// Drops the bytes of at most `most` updates of closed rounds, and says of how many; their
+/// digests stay, so that a repetition is recognised.
+pub(crate) async fn forget_some(tx: &mut Tx, most: u32) -> Result<u64, Error> {
+    let sql = "-- updates::forget_some
+        UPDATE updates SET bytes = NULL WHERE (task, round, device) IN (
+            SELECT u.task, u.round, u.device
+            FROM updates u JOIN rounds r ON r.task = u.task AND r.round = u.counted_in
+            WHERE u.bytes IS NOT NULL AND r.closed_ms IS NOT NULL LIMIT $1)";
+    let query = sqlx::query(sql).bind(i64::from(most));
+    Ok(query.execute(tx.connection()).await?.rows_affected())
 }
