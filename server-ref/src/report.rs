@@ -286,6 +286,18 @@ pub enum Scope {
     Admin,
 }
 
+impl Scope {
+    /// Name, as in the database and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Evaluate => "evaluate",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// A token of a person or program, as the operator sees it later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorStatus {

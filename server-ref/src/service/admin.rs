@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::Service;
 use crate::aggregate::Opening;
-use crate::report::TaskStatus;
+use crate::report::{TaskStatus, TokenStatus};
 use crate::round::Round;
 use crate::secret::{Hashed, new_token};
 use crate::store::rounds::{self, RoundRow};
@@ -55,9 +55,15 @@ impl Service {
         if uses == 0 {
             return Err(Error::Setting { name: "number of uses", expected: "at least 1" });
         }
-        let (token, now_ms) = (new_token(&self.0.random)?, self.now_ms());
-        let digest = Hashed::of(&token).to_hex();
-        let insert = async move |tx: &mut _| tokens::insert(tx, &digest, uses, now_ms).await;
+        let token = new_token(&self.0.random)?;
+        let new = TokenStatus {
+            digest: Hashed::of(&token).to_hex(),
+            uses_left: uses,
+            created_ms: self.now_ms(),
+            expires_ms: None,
+            weight: 1,
+        };
+        let insert = async move |tx: &mut _| tokens::insert(tx, &new).await;
         self.0.store.run_tx("create_token", insert).await?;
         info!(uses, "token created");
         Ok(token)
