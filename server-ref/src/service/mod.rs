@@ -11,6 +11,8 @@ mod steering_tests;
 #[cfg(test)]
 mod tests;
 mod traffic;
+#[cfg(test)]
+mod upgrade_tests;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
