@@ -167,6 +167,11 @@ impl Fixture {
         fixture
     }
 
+    /// Another server on the same database, under the same clock.
+    pub(crate) async fn replica(&self) -> Service {
+        Service::open_with_clock(&self.config, self.clock.clone()).await.unwrap()
+    }
+
     /// Drops the service without a word, as a kill would, and opens the file again.
     pub(crate) async fn restart(&mut self) {
         let clock = self.clock.clone();
