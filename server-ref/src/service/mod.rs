@@ -4,6 +4,8 @@ mod admin;
 mod closing;
 mod control;
 mod device;
+#[cfg(test)]
+mod outage_tests;
 mod reading;
 #[cfg(test)]
 mod replica_tests;
