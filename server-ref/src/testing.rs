@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use adafed_algorithm::{
-    AlgorithmPlan, ImportanceRule, Layout, Pooling, Retention, ScaleRule, ScaleSettings, Schedule,
-    SgdSettings, TensorLayout,
+    AlgorithmPlan, FederationPlan, ImportanceRule, Layout, Pooling, Retention, ScaleRule,
+    ScaleSettings, Schedule, SgdSettings, TensorLayout,
 };
 use adafed_privacy::{
     Adjacency, ClipNorm, Delta, NoiseMultiplier, PrivacyPhase, PrivacyPlan, ResolutionBits,
@@ -41,7 +41,8 @@ pub(crate) fn plan(name: &str) -> TaskPlan {
     };
     let model = "{}".into();
     let (task, privacy, algorithm) = (name.parse().unwrap(), privacy(), algorithm());
-    TaskPlan { task, model, layout, privacy, algorithm, rounds }
+    let federation = FederationPlan::default();
+    TaskPlan { task, model, layout, privacy, algorithm, rounds, federation }
 }
 
 fn privacy() -> PrivacyPlan {
@@ -129,8 +130,29 @@ impl Fixture {
         }
     }
 
+    /// As [`assigned`](Self::assigned), with a public weight.
+    pub(crate) async fn assigned_with_weight(
+        &self,
+        task: &str,
+        weight: u32,
+    ) -> (Device, Assignment) {
+        let (device, assignment) = self.assigned(task).await;
+        self.service.set_weight(device.key.device(), weight).await.unwrap();
+        (device, assignment)
+    }
+
+    /// A check-in with SDK `version`.
+    pub(crate) async fn check_in_as(
+        &self,
+        device: &Device,
+        task: &str,
+        version: &str,
+    ) -> Result<CheckinResponse, crate::Error> {
+        self.service.check_in(device.key.device(), &name(task), version).await
+    }
+
     pub(crate) async fn check_in(&self, device: &Device, task: &str) -> CheckinResponse {
-        self.service.check_in(device.key.device(), &name(task)).await.unwrap()
+        self.service.check_in(device.key.device(), &name(task), "0.1.0").await.unwrap()
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

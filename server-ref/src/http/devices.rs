@@ -28,8 +28,8 @@ pub(super) async fn check_in(
     State(service): State<Service>,
     request: Signed,
 ) -> Result<Response, Error> {
-    let CheckinRequest { task, .. } = decode(&request.body)?;
-    let answer = service.check_in(request.device, &task).await?;
+    let CheckinRequest { task, version } = decode(&request.body)?;
+    let answer = service.check_in(request.device, &task, &version).await?;
     let (bytes, mut response) = respond::message(&answer)?;
     if let CheckinResponse::Wait { retry_after_ms } = answer {
         response.headers_mut().insert(RETRY_AFTER, retry_after_ms.div_ceil(1000).into());

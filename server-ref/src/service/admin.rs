@@ -10,7 +10,7 @@ use crate::report::TaskStatus;
 use crate::round::Round;
 use crate::secret::{Hashed, new_token};
 use crate::store::rounds::{self, RoundRow};
-use crate::store::tasks::{self, MOST_STORED_PARAMETERS, StoredState};
+use crate::store::tasks::{self, StoredState, most_stored_parameters};
 use crate::store::{Tx, contents, controls, tokens};
 use crate::{Error, blocking};
 
@@ -19,7 +19,8 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::Wire`] names what makes the plan, the parameters or the settings impossible;
-    /// [`Error::TaskExists`]; [`Error::TaskTooLarge`]; those of the database.
+    /// [`Error::TaskExists`]; [`Error::TaskTooLarge`]; [`Error::Impossible`] for one that its own
+    /// caps do not allow, with the numbers that would fit; those of the database.
     pub async fn create_task(
         &self,
         plan: TaskPlan,
@@ -28,9 +29,15 @@ impl Service {
     ) -> Result<TaskStatus, Error> {
         plan.check()?;
         settings.check(&plan.rounds)?;
-        let limit = MOST_STORED_PARAMETERS;
+        let limit = most_stored_parameters(&plan.federation);
         if parameters.len() > limit {
             return Err(Error::TaskTooLarge { parameters: parameters.len(), limit });
+        }
+        if settings.device_epsilon_cap.is_some() || settings.task_epsilon_cap.is_some() {
+            let reasons = self.forecast(plan.clone(), settings.clone()).await?.reasons;
+            if !reasons.is_empty() {
+                return Err(Error::Impossible { reasons });
+            }
         }
         let (task, rounds, now_ms) = (plan.task.clone(), plan.privacy.rounds(), self.now_ms());
         let new = blocking(move || NewTask::of(plan, parameters, settings)).await??;
@@ -73,13 +80,13 @@ impl NewTask {
         Ok(Self { opening, state: encode(&StoredState(state))?, plan, settings })
     }
 
-    async fn insert(self, tx: &mut Tx, now_ms: u64) -> Result<(), Error> {
+    async fn insert(&self, tx: &mut Tx, now_ms: u64) -> Result<(), Error> {
         let Self { plan, opening, state, settings } = self;
-        if !tasks::insert(tx, &plan, opening.model.digest, state, now_ms).await? {
-            return Err(Error::TaskExists { task: plan.task });
+        if !tasks::insert(tx, plan, opening.model.digest, state.clone(), now_ms).await? {
+            return Err(Error::TaskExists { task: plan.task.clone() });
         }
-        controls::insert(tx, &plan.task, &settings).await?;
-        open_round(tx, &plan.task, 0, &opening, now_ms).await
+        controls::insert(tx, &plan.task, settings).await?;
+        open_round(tx, &plan.task, 0, opening, now_ms).await
     }
 }
 

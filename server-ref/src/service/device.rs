@@ -1,15 +1,13 @@
 //! What devices do: enrol, check in, download, upload.
 
-use adafed_wire::{Assignment, CheckinResponse, DeviceId, Digest, Receipt, TaskId, Update, decode};
+use adafed_wire::{CheckinResponse, DeviceId, Digest, Receipt, TaskId, Update, decode};
 use tracing::{error, info};
 
 use super::Service;
+use super::seating::Visit;
 use crate::Error;
-use crate::round::{Answer, Effect, Event};
 use crate::secret::Hashed;
-use crate::store::rounds::{self, RoundRow};
-use crate::store::tasks::{self, Task};
-use crate::store::{Tx, assignments, contents, devices, tokens, updates};
+use crate::store::{assignments, contents, controls, devices, rounds, tasks, tokens};
 
 /// A body for devices, and its name.
 pub(crate) struct Download {
@@ -39,26 +37,24 @@ impl Service {
         Ok(device)
     }
 
-    /// Answers a device that asks for work. To ask it to take part is to charge it.
+    /// Answers a device that asks for work with SDK `version`. To ask it to take part is to
+    /// charge it.
     ///
     /// # Errors
-    /// [`Error::UnknownTask`]; those of the database.
+    /// [`Error::UnknownTask`]; [`Error::ClientVersion`]; those of the database.
     pub async fn check_in(
         &self,
         device: DeviceId,
         task: &TaskId,
+        version: &str,
     ) -> Result<CheckinResponse, Error> {
         self.settle(task).await?;
+        self.foresee(device, task).await?;
         let (name, now_ms) = (task.clone(), self.now_ms());
+        let (accounts, version) = (self.0.accounts.clone(), version.to_owned());
         let check_in = async move |tx: &mut _| {
-            let task = tasks::find(tx, &name).await?;
-            let Some(row) = rounds::find(tx, &name, task.round).await? else {
-                return Ok(CheckinResponse::Finished { model: task.model });
-            };
-            let standing = updates::standing(tx, &name, row.number, device).await?;
-            let step = Step { task: &task, row: &row, device, body: &[], now_ms };
-            let answer = step.run(tx, Event::CheckIn(standing)).await?;
-            Ok(check_in_response(&task, &row, answer))
+            let visit = Visit { task: &name, device, now_ms };
+            visit.check_in(tx, &accounts, &version).await
         };
         self.0.store.run_tx("check_in", check_in).await
     }
@@ -80,20 +76,34 @@ impl Service {
         let update = read_update(body, task, round)?;
         self.settle(task).await?;
         let (name, body, now_ms) = (task.clone(), body.to_vec(), self.now_ms());
-        let sent = Digest::of(&body);
         let upload = async move |tx: &mut _| {
-            let task = tasks::find(tx, &name).await?;
-            let current = task.shown_round();
-            let unknown = Error::UnknownRound { round, current };
-            let row = rounds::find(tx, &name, round).await?.ok_or(unknown)?;
-            check_update(&update, &task, &row)?;
-            let standing = updates::standing(tx, &name, round, device).await?;
-            let step = Step { task: &task, row: &row, device, body: &body, now_ms };
-            receipt(step.run(tx, Event::Report(standing, sent)).await?, round, current, sent)
+            let visit = Visit { task: &name, device, now_ms };
+            visit.upload(tx, round, &update, &body).await
         };
         let receipt = self.0.store.run_tx("upload", upload).await?;
         self.settle_stored(task).await;
         Ok(receipt)
+    }
+
+    /// Computes what the device cap wants to know before the transaction that asks for it:
+    /// an epsilon takes longer than a lock should be held.
+    async fn foresee(&self, device: DeviceId, task: &TaskId) -> Result<(), Error> {
+        let name = task.clone();
+        let find = async move |tx: &mut _| {
+            let control = controls::find(tx, &name).await?;
+            if control.settings.device_epsilon_cap.is_none() {
+                return Ok(None);
+            }
+            let task = tasks::find(tx, &name).await?;
+            let warmup = task.plan.privacy.warmup.rounds;
+            let charges = assignments::of_device(tx, &name, device, warmup).await?;
+            Ok(Some((charges.and(&task.plan.privacy, task.round), task)))
+        };
+        if let Some((next, task)) = self.0.store.read_tx("foresee", find).await? {
+            let plan = task.plan.privacy;
+            self.0.accounts.accounts(task.plan_digest, plan, vec![next]).await?;
+        }
+        Ok(())
     }
 
     /// A task's plan, encoded.
@@ -144,67 +154,6 @@ impl Service {
     }
 }
 
-/// One step of the round machine, with what its effects need.
-struct Step<'a> {
-    task: &'a Task,
-    row: &'a RoundRow,
-    device: DeviceId,
-    body: &'a [u8],
-    now_ms: u64,
-}
-
-impl Step<'_> {
-    /// Steps, stores state and effects, and gives the answer back.
-    async fn run(&self, tx: &mut Tx, event: Event) -> Result<Answer, Error> {
-        let (round, effects) = self.row.round.step(&self.task.plan.rounds, event, self.now_ms);
-        let (task, number) = (&self.task.plan.task, self.row.number);
-        if round != self.row.round {
-            rounds::update(tx, task, number, round, self.now_ms).await?;
-        }
-        let mut answer = Answer::Wait;
-        for effect in effects {
-            match effect {
-                Effect::Assign => {
-                    assignments::insert(tx, task, number, self.device, self.now_ms).await?;
-                }
-                Effect::Accept => self.accept(tx).await?,
-                Effect::Answer(a) => answer = a,
-                // The stored phase says so; closing the round does it.
-                Effect::Aggregate | Effect::Skip => {}
-            }
-        }
-        Ok(answer)
-    }
-
-    async fn accept(&self, tx: &mut Tx) -> Result<(), Error> {
-        let (task, number) = (&self.task.plan.task, self.row.number);
-        updates::insert(tx, task, number, self.device, self.body, self.now_ms).await?;
-        rounds::add_bytes(tx, task, number, self.body.len() as u64, 0).await
-    }
-}
-
-fn check_in_response(task: &Task, row: &RoundRow, answer: Answer) -> CheckinResponse {
-    match answer {
-        Answer::Join => CheckinResponse::Join(Assignment {
-            round: row.number,
-            plan: task.plan_digest,
-            model: row.model,
-            mask: row.mask,
-            scale: row.scale,
-        }),
-        _ => CheckinResponse::Wait { retry_after_ms: task.plan.rounds.retry_after_ms },
-    }
-}
-
-fn receipt(answer: Answer, round: u64, current: u64, sent: Digest) -> Result<Receipt, Error> {
-    match answer {
-        Answer::Taken { duplicate } => Ok(Receipt { duplicate }),
-        Answer::NotAssigned => Err(Error::NotAssigned { round }),
-        Answer::OtherUpdate { kept } => Err(Error::OtherUpdate { kept, sent }),
-        Answer::Closed | Answer::Join | Answer::Wait => Err(Error::RoundClosed { round, current }),
-    }
-}
-
 /// Decodes an update, which must be about what its path names.
 fn read_update(body: &[u8], task: &TaskId, round: u64) -> Result<Update, Error> {
     let update: Update = decode(body)?;
@@ -214,17 +163,4 @@ fn read_update(body: &[u8], task: &TaskId, round: u64) -> Result<Update, Error> 
     let (named, found) = (format!("{task}/{round}"), format!("{}/{}", update.task, update.round));
     let reason = format!("it is about {found}, the path about {named}");
     Err(Error::Malformed { what: "update", reason })
-}
-
-/// Whether the update was made for this round.
-fn check_update(update: &Update, task: &Task, row: &RoundRow) -> Result<(), Error> {
-    let pairs = [
-        ("plan", update.plan, task.plan_digest),
-        ("model", update.model, row.model),
-        ("mask", update.mask, row.mask),
-    ];
-    match pairs.into_iter().find(|(_, sent, expected)| sent != expected) {
-        Some((what, sent, expected)) => Err(Error::Stale { what, sent, expected }),
-        None => Ok(update.values.unpack(row.active).map(drop)?),
-    }
 }

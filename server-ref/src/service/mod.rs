@@ -2,8 +2,12 @@
 
 mod admin;
 mod closing;
+mod control;
 mod device;
 mod reading;
+mod seating;
+#[cfg(test)]
+mod steering_tests;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -16,7 +20,7 @@ use ring::rand::SystemRandom;
 
 use crate::account::Accounts;
 use crate::clock::Clock;
-use crate::secret::Hashed;
+use crate::secret::{Hashed, new_token};
 use crate::store::{Store, devices};
 use crate::{Error, ServerConfig, SystemClock};
 use traffic::Traffic;
@@ -38,6 +42,8 @@ struct Inner {
     traffic: Traffic,
     random: SystemRandom,
     max_body_bytes: usize,
+    /// Name of this server among those that share the database.
+    replica: String,
 }
 
 impl fmt::Debug for Service {
@@ -65,13 +71,15 @@ impl Service {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         config.check()?;
+        let random = SystemRandom::new();
         Ok(Self(Arc::new(Inner {
             store: Store::open(config).await?,
             clock,
             admin: Hashed::of(&config.admin_token),
             accounts: Accounts::default(),
             traffic: Traffic::default(),
-            random: SystemRandom::new(),
+            replica: new_token(&random)?,
+            random,
             max_body_bytes: config.limits.max_body_bytes,
         })))
     }
@@ -109,6 +117,13 @@ impl Service {
     /// Whether `token` is the operator's.
     pub(crate) fn is_admin(&self, token: &str) -> bool {
         self.0.admin.matches(token)
+    }
+
+    /// Gives a device another weight than its token did.
+    #[cfg(test)]
+    pub(crate) async fn set_weight(&self, device: DeviceId, weight: u32) -> Result<(), Error> {
+        let set = async move |tx: &mut _| devices::set_weight(tx, device, weight).await;
+        self.0.store.run_tx("set_weight", set).await
     }
 
     /// The key that a device signs with.

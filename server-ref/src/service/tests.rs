@@ -250,7 +250,8 @@ async fn many_devices_at_once_fill_exactly_the_seats() {
     let ask = |device: Device| {
         let service = f.service.clone();
         tokio::spawn(async move {
-            let answer = service.check_in(device.key.device(), &name("task")).await.unwrap();
+            let answer =
+                service.check_in(device.key.device(), &name("task"), "0.1.0").await.unwrap();
             matches!(answer, CheckinResponse::Join(_))
         })
     };

@@ -7,8 +7,8 @@ use crate::Error;
 /// Stores a new token.
 pub(crate) async fn insert(tx: &mut Tx, digest: &str, uses: u32, now_ms: u64) -> Result<(), Error> {
     let sql = "-- tokens::insert
-        INSERT INTO tokens (digest, uses_left, created_ms) VALUES (?, ?, ?)";
-    let query = sqlx::query(sql).bind(digest).bind(uses).bind(signed(now_ms));
+        INSERT INTO tokens (digest, uses_left, created_ms) VALUES ($1, $2, $3)";
+    let query = sqlx::query(sql).bind(digest).bind(i64::from(uses)).bind(signed(now_ms));
     query.execute(tx.connection()).await?;
     Ok(())
 }
@@ -16,7 +16,7 @@ pub(crate) async fn insert(tx: &mut Tx, digest: &str, uses: u32, now_ms: u64) ->
 /// Uses a token up by one enrolment; whether it had one left.
 pub(crate) async fn spend(tx: &mut Tx, digest: &str) -> Result<bool, Error> {
     let sql = "-- tokens::spend
-        UPDATE tokens SET uses_left = uses_left - 1 WHERE digest = ? AND uses_left > 0";
+        UPDATE tokens SET uses_left = uses_left - 1 WHERE digest = $1 AND uses_left > 0";
     let done = sqlx::query(sql).bind(digest).execute(tx.connection()).await?;
     Ok(done.rows_affected() == 1)
 }
