@@ -2,7 +2,8 @@
 //! names of tasks, never devices or tokens.
 
 use std::fmt::Write;
-use std::sync::atomic::AtomicU64;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -13,6 +14,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::report::TaskStatus;
+use crate::store::Outcome;
+
+/// Transactions by name and outcome.
+pub(crate) type Counts = BTreeMap<(&'static str, Outcome), u64>;
 
 /// A gauge that holds a fraction.
 type Real = Gauge<f64, AtomicU64>;
@@ -63,7 +68,6 @@ pub(crate) struct Metrics {
     devices_enrolled: Counter,
     tokens_created: Counter,
     transactions: Family<Transaction, Counter>,
-    transaction_seconds: Family<Transaction, Histogram>,
     tasks: TaskGauges,
 }
 
@@ -83,10 +87,6 @@ impl Metrics {
         let durations = Family::<Route, Histogram>::new_with_constructor(seconds as fn() -> _);
         let help = "Time to answer a request";
         r.register_with_unit("http_request_duration", help, Unit::Seconds, durations.clone());
-        let transaction_seconds =
-            Family::<Transaction, Histogram>::new_with_constructor(seconds as fn() -> _);
-        let help = "Time a transaction took, waiting and repetitions among it";
-        r.register_with_unit("transaction", help, Unit::Seconds, transaction_seconds.clone());
         Self {
             requests: registered(r, "http_requests", "Requests answered"),
             bytes_up: registered(r, "bytes_up", "Bytes of update bodies received"),
@@ -95,10 +95,9 @@ impl Metrics {
             rounds_closed: registered(r, "rounds_closed", "Rounds closed, by their last phase"),
             devices_enrolled: registered(r, "devices_enrolled", "Enrolments"),
             tokens_created: registered(r, "tokens_created", "Enrolment tokens made"),
-            transactions: registered(r, "transactions", "Transactions, and repetitions of them"),
+            transactions: registered(r, "transactions", "Attempts at transactions, by how they ended"),
             tasks: TaskGauges::new(r),
             durations,
-            transaction_seconds,
             registry,
         }
     }
@@ -137,16 +136,15 @@ impl Metrics {
         self.tokens_created.inc();
     }
 
-    /// Counts a transaction: `outcome` is `committed`, `retried` or the code of its error.
-    pub(crate) fn transaction(&self, name: &'static str, outcome: &'static str, took: Duration) {
-        let label = Transaction { name, outcome };
-        self.transaction_seconds.get_or_create(&label).observe(took.as_secs_f64());
-        self.transactions.get_or_create(&label).inc();
-    }
-
-    /// Everything as OpenMetrics text, tasks as they stand now.
-    pub(crate) fn render(&self, tasks: &[TaskStatus]) -> String {
+    /// Everything as OpenMetrics text: tasks as they stand now, transactions as the store has
+    /// counted them.
+    pub(crate) fn render(&self, tasks: &[TaskStatus], transactions: &Counts) -> String {
         self.tasks.set(tasks);
+        for (&(name, outcome), &count) in transactions {
+            let outcome = outcome.as_str();
+            let counter = self.transactions.get_or_create(&Transaction { name, outcome }).clone();
+            counter.inner().store(count, Ordering::Relaxed);
+        }
         let mut out = String::new();
         // Writing to a string does not fail; a half-written answer would end without `# EOF`.
         if text::encode(&mut out, &self.registry).is_err() {
@@ -206,16 +204,16 @@ mod tests {
         let (one, other) = (Metrics::new(), Metrics::new());
         one.answered("GET", "/v1/tasks", 200, Duration::from_millis(5));
         one.uploaded(7, Upload::Refused("server/stale"));
-        one.transaction("upload", "committed", Duration::from_millis(1));
-        let text = one.render(&[]);
+        let transactions = BTreeMap::from([(("upload", Outcome::Done), 3)]);
+        let text = one.render(&[], &transactions);
         for line in [
             r#"adafed_http_requests_total{method="GET",route="/v1/tasks",status="200"} 1"#,
             r#"adafed_uploads_total{outcome="refused",code="server/stale"} 1"#,
-            r#"adafed_transactions_total{name="upload",outcome="committed"} 1"#,
+            r#"adafed_transactions_total{name="upload",outcome="done"} 3"#,
             "adafed_bytes_up_total 7",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
-        assert!(text.ends_with("# EOF\n") && !other.render(&[]).contains("server/stale"));
+        assert!(text.ends_with("# EOF\n") && !other.render(&[], &BTreeMap::new()).contains("server/stale"));
     }
 }

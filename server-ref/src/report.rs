@@ -286,6 +286,24 @@ pub enum Scope {
     Admin,
 }
 
+impl Scope {
+    const ALL: [Self; 3] = [Self::Read, Self::Evaluate, Self::Admin];
+
+    /// Name, as in the database and in messages.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Evaluate => "evaluate",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The scope of that name.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == name)
+    }
+}
+
 /// A token of a person or program, as the operator sees it later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorStatus {

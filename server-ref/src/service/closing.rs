@@ -56,7 +56,10 @@ impl Service {
         let (this, owned) = (self.clone(), task.clone());
         let closing = tokio::spawn(async move { this.try_close_round(&owned).await });
         match closing.await {
-            Ok(Ok(Some((round, phase)))) => info!(%task, round, %phase, "round closed"),
+            Ok(Ok(Some((round, phase)))) => {
+                self.front().metrics.round_closed(phase);
+                info!(%task, round, %phase, "round closed");
+            }
             Ok(Ok(None)) => {}
             Ok(Err(e)) => error!(%task, code = e.code(), "round not closed: {e}"),
             Err(_) => error!(%task, code = Error::Stopped.code(), "round not closed"),

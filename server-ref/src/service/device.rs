@@ -27,12 +27,13 @@ impl Service {
             if devices::public_key(tx, device).await?.is_some() {
                 return Ok(());
             }
-            if !tokens::spend(tx, &digest).await? {
+            if !tokens::spend(tx, &digest, now_ms).await? {
                 return Err(Error::Token);
             }
             devices::insert(tx, &public_key, now_ms).await
         };
         self.0.store.run_tx("enrol", enrol).await?;
+        self.front().metrics.enrolled();
         info!(%device, "device enrolled");
         Ok(device)
     }
@@ -128,6 +129,7 @@ impl Service {
     /// Counts a body that goes to a device.
     pub(crate) fn count_sent(&self, task: &TaskId, bytes: usize) {
         self.0.traffic.count(task, bytes);
+        self.front().metrics.sent(bytes);
     }
 
     /// As [`settle`](Self::settle), after an update is safe: if its round cannot be closed

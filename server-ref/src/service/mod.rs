@@ -3,7 +3,11 @@
 mod admin;
 mod closing;
 mod control;
+mod credentials;
 mod device;
+mod devices;
+mod evaluations;
+mod operators;
 mod reading;
 mod seating;
 #[cfg(test)]
@@ -16,16 +20,22 @@ use std::fmt;
 use std::sync::Arc;
 
 use adafed_wire::DeviceId;
-use ring::rand::SystemRandom;
+use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::account::Accounts;
 use crate::clock::Clock;
+use crate::http::Front;
 use crate::secret::{Hashed, new_token};
 use crate::store::{Store, devices};
 use crate::{Error, ServerConfig, SystemClock};
 use traffic::Traffic;
 
+pub(crate) use credentials::Credential;
 pub(crate) use device::Download;
+pub use devices::NewToken;
+pub use evaluations::NewEvaluation;
+pub use operators::{CreatedToken, NewOperator};
+pub(crate) use reading::ModelFile;
 
 /// The server's whole behaviour over one database. Cheap to clone; clones share all.
 ///
@@ -41,7 +51,7 @@ struct Inner {
     accounts: Accounts,
     traffic: Traffic,
     random: SystemRandom,
-    max_body_bytes: usize,
+    front: Front,
     /// Name of this server among those that share the database.
     replica: String,
 }
@@ -72,6 +82,7 @@ impl Service {
     ) -> Result<Self, Error> {
         config.check()?;
         let random = SystemRandom::new();
+        let front = Front::new(config, &clock);
         Ok(Self(Arc::new(Inner {
             store: Store::open(config).await?,
             clock,
@@ -80,7 +91,7 @@ impl Service {
             traffic: Traffic::default(),
             replica: new_token(&random)?,
             random,
-            max_body_bytes: config.limits.max_body_bytes,
+            front,
         })))
     }
 
@@ -110,8 +121,17 @@ impl Service {
         self.0.clock.now_ms()
     }
 
-    pub(crate) fn max_body_bytes(&self) -> usize {
-        self.0.max_body_bytes
+    /// What the interface keeps beside the database.
+    pub(crate) fn front(&self) -> &Front {
+        &self.0.front
+    }
+
+    /// A name for a request that brought none.
+    pub(crate) fn new_request_id(&self) -> String {
+        let mut bytes = [0; 8];
+        // Without randomness, all such requests share one name.
+        let _ = self.0.random.fill(&mut bytes);
+        hex::encode(bytes)
     }
 
     /// Whether `token` is the operator's.

@@ -10,6 +10,8 @@ mod connect;
 pub(crate) mod contents;
 pub(crate) mod controls;
 pub(crate) mod devices;
+pub(crate) mod evaluations;
+pub(crate) mod operators;
 pub(crate) mod rounds;
 mod row;
 mod statistics;
