@@ -375,6 +375,14 @@ impl Error {
         )
     }
 
+    /// Whether it is the database's: whatever was asked for may be tried again as it is.
+    pub(crate) const fn is_storage(&self) -> bool {
+        matches!(
+            self,
+            Self::StorageFull | Self::StorageBusy | Self::StorageConflict | Self::Storage(_)
+        )
+    }
+
     /// Wraps the failure to read back what this server wrote.
     pub(crate) fn corrupt(what: &'static str) -> impl Fn(adafed_wire::Error) -> Self {
         move |e| Self::Corrupt { what, reason: e.to_string() }

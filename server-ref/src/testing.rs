@@ -2,6 +2,7 @@
 //! clock, and devices that sign.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use adafed_algorithm::{
     AlgorithmPlan, FederationPlan, ImportanceRule, Layout, Pooling, Retention, ScaleRule,
@@ -22,6 +23,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 use crate::http::Problem;
+use crate::store::devices::Credential;
 use crate::{Clock, ManualClock, ServerConfig, Service};
 
 pub(crate) const ADMIN: &str = "an operator's long token";
@@ -148,11 +150,11 @@ impl Fixture {
         task: &str,
         version: &str,
     ) -> Result<CheckinResponse, crate::Error> {
-        self.service.check_in(device.key.device(), &name(task), version).await
+        self.service.check_in(device.credential(&self.clock), &name(task), version).await
     }
 
     pub(crate) async fn check_in(&self, device: &Device, task: &str) -> CheckinResponse {
-        self.service.check_in(device.key.device(), &name(task), "0.1.0").await.unwrap()
+        self.check_in_as(device, task, "0.1.0").await.unwrap()
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -202,14 +204,27 @@ impl Answer {
     }
 }
 
-/// A device's key.
+/// A device's key, and when it signed last.
 pub(crate) struct Device {
     pub(crate) key: DeviceKey,
+    signed_ms: AtomicU64,
 }
 
 impl Device {
     pub(crate) fn new() -> Self {
-        Self { key: DeviceKey::from_pkcs8(&DeviceKey::generate().unwrap()).unwrap() }
+        let key = DeviceKey::from_pkcs8(&DeviceKey::generate().unwrap()).unwrap();
+        Self { key, signed_ms: AtomicU64::new(0) }
+    }
+
+    /// A time to sign at: now, but later than the last.
+    pub(crate) fn next_ms(&self, now_ms: u64) -> u64 {
+        let later = |last: u64| Some(now_ms.max(last + 1));
+        let last = self.signed_ms.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
+        now_ms.max(last.unwrap_or(0) + 1)
+    }
+
+    pub(crate) fn credential(&self, clock: &ManualClock) -> Credential {
+        Credential { device: self.key.device(), signed_ms: self.next_ms(clock.now_ms()) }
     }
 
     pub(crate) fn request(
@@ -219,6 +234,7 @@ impl Device {
         body: Vec<u8>,
         time_ms: u64,
     ) -> Request<Body> {
+        let time_ms = self.next_ms(time_ms);
         let signature = self.key.sign(SignedParts { method, path, time_ms, body: &body });
         let request = Request::builder().method(method).uri(path);
         let request = request.header(DEVICE_HEADER, self.key.device().to_string());

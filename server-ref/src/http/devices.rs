@@ -30,7 +30,7 @@ pub(super) async fn check_in(
     request: Signed,
 ) -> Result<Response, Error> {
     let CheckinRequest { task, version } = decode(&request.body)?;
-    let answer = service.check_in(&request.credential, &task, &version).await?;
+    let answer = service.check_in(request.credential, &task, &version).await?;
     let (bytes, mut response) = respond::message(&answer)?;
     if let CheckinResponse::Wait { retry_after_ms } = answer {
         response.headers_mut().insert(RETRY_AFTER, retry_after_ms.div_ceil(1000).into());
@@ -76,12 +76,13 @@ pub(super) async fn upload(
     if signer != named {
         return Err(Error::OtherDevice { signed: signer, named });
     }
-    let receipt = service.upload(&signed.credential, &task, round, &signed.body).await;
+    let bytes = signed.body.len();
+    let receipt = service.upload(signed.credential, &task, round, signed.body).await;
     let outcome = match &receipt {
         Ok(receipt) if receipt.duplicate => metrics::Upload::Duplicate,
         Ok(_) => metrics::Upload::Accepted,
         Err(e) => metrics::Upload::Refused(e.code()),
     };
-    service.front().metrics.uploaded(signed.body.len(), outcome);
+    service.front().metrics.uploaded(bytes, outcome);
     Ok(respond::message(&receipt?)?.1)
 }

@@ -3,7 +3,6 @@
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::ops::Add;
 use std::sync::Arc;
 use std::time::Duration;
 

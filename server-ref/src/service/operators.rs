@@ -46,12 +46,14 @@ impl Service {
         let NewOperator { name, scope, expires_in_s } = new;
         let (token, now_ms) = (new_token(&self.0.random)?, self.now_ms());
         let expires_ms = expiry(now_ms, expires_in_s)?;
-        let (owned, digest) = (name.clone(), Hashed::of(&token).to_hex());
+        let (digest, owned) = (Hashed::of(&token).to_hex(), name.clone());
+        let created_ms = now_ms;
+        let new = OperatorStatus { name: owned, scope, created_ms, expires_ms, revoked_ms: None };
         let insert = async move |tx: &mut Tx| {
-            if operators::insert(tx, &owned, &digest, scope, now_ms, expires_ms).await? {
+            if operators::insert(tx, &new, &digest).await? {
                 return Ok(());
             }
-            Err(Error::Exists { what: "token", name: owned.clone() })
+            Err(Error::Exists { what: "token", name: new.name.clone() })
         };
         self.0.store.run_tx("create_operator", insert).await?;
         info!(name, scope = scope.as_str(), "operator's token created");

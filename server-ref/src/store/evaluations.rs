@@ -1,4 +1,4 @@
-//! Table `evaluations`: how good models are, by the word of evaluators.
+//! Table `evaluations`: loss and accuracy of models, as evaluators report them.
 
 use adafed_wire::TaskId;
 use sqlx::Row;
@@ -9,16 +9,27 @@ use super::row::{signed, unsigned};
 use crate::Error;
 use crate::report::Evaluation;
 
-/// Stores an evaluation, in the place of an earlier one of the same evaluator and round.
-pub(crate) async fn insert(tx: &mut Tx, task: &TaskId, e: &Evaluation) -> Result<(), Error> {
+/// Keeps an evaluation; a later one of the same evaluator and round replaces it.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    task: &TaskId,
+    evaluation: &Evaluation,
+) -> Result<(), Error> {
     let sql = "-- evaluations::insert
         INSERT INTO evaluations (task, round, evaluator, loss, accuracy, examples, reported_ms)
-        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (task, round, evaluator) DO UPDATE
-        SET loss = excluded.loss, accuracy = excluded.accuracy, examples = excluded.examples,
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (task, round, evaluator) DO UPDATE SET
+            loss = excluded.loss, accuracy = excluded.accuracy, examples = excluded.examples,
             reported_ms = excluded.reported_ms";
-    let query = sqlx::query(sql).bind(task.as_str()).bind(signed(e.round)).bind(&e.evaluator);
-    let query = query.bind(e.loss).bind(e.accuracy).bind(signed(e.examples));
-    query.bind(signed(e.reported_ms)).execute(tx.connection()).await?;
+    let query = sqlx::query(sql)
+        .bind(task.as_str())
+        .bind(signed(evaluation.round))
+        .bind(evaluation.evaluator.as_str())
+        .bind(evaluation.loss)
+        .bind(evaluation.accuracy)
+        .bind(signed(evaluation.examples))
+        .bind(signed(evaluation.reported_ms));
+    query.execute(tx.connection()).await?;
     Ok(())
 }
 
@@ -27,8 +38,8 @@ pub(crate) async fn of_task(tx: &mut Tx, task: &TaskId) -> Result<Vec<Evaluation
     let sql = "-- evaluations::of_task
         SELECT round, evaluator, loss, accuracy, examples, reported_ms
         FROM evaluations WHERE task = $1 ORDER BY round, evaluator";
-    let rows = sqlx::query(sql).bind(task.as_str()).fetch_all(tx.connection()).await?;
-    rows.iter().map(evaluation).collect()
+    let query = sqlx::query(sql).bind(task.as_str());
+    query.fetch_all(tx.connection()).await?.iter().map(evaluation).collect()
 }
 
 fn evaluation(row: &AnyRow) -> Result<Evaluation, Error> {

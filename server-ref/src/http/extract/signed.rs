@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Operator, Read, read_body};
-use crate::service::Credential;
+use crate::store::devices::Credential;
 use crate::{Error, Service};
 
 /// What the headers of a signed request say.
@@ -137,7 +137,7 @@ impl FromRequestParts<Service> for Reader {
             return token.map(|_| Self);
         }
         let signer = Signer::of(parts, service).await?;
-        service.spend(&signer.check(&[], service)?).await?;
+        service.spend(signer.check(&[], service)?).await?;
         Ok(Self)
     }
 }

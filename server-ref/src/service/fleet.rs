@@ -107,7 +107,8 @@ impl Service {
         after: Option<DeviceId>,
         limit: u32,
     ) -> Result<Vec<DeviceStatus>, Error> {
-        let list = async move |tx: &mut Tx| devices::list(tx, after, limit).await;
+        let after = after.map_or_else(String::new, |device| device.to_string());
+        let list = async move |tx: &mut Tx| devices::list(tx, &after, limit).await;
         self.0.store.read_tx("devices", list).await
     }
 
