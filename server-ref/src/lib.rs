@@ -39,6 +39,7 @@ mod testing;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{Database, LEAST_ADMIN_TOKEN, Limits, ServerConfig, Tls};
 pub use error::Error;
+pub use http::openapi;
 pub use report::{
     DevicePrivacy, DeviceState, DeviceStatus, Evaluation, Forecast, HistogramBucket,
     OperatorStatus, PrivacyReport, PrivacyUnit, Quantile, RoundReport, Scope, TaskState,

@@ -1,8 +1,8 @@
 //! What a monitoring system scrapes. One registry a service; labels are routes, codes and
 //! names of tasks, never devices or tokens.
 
-use std::fmt::Write;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -68,6 +68,7 @@ pub(crate) struct Metrics {
     devices_enrolled: Counter,
     tokens_created: Counter,
     transactions: Family<Transaction, Counter>,
+    devices: Gauge,
     tasks: TaskGauges,
 }
 
@@ -95,7 +96,12 @@ impl Metrics {
             rounds_closed: registered(r, "rounds_closed", "Rounds closed, by their last phase"),
             devices_enrolled: registered(r, "devices_enrolled", "Enrolments"),
             tokens_created: registered(r, "tokens_created", "Enrolment tokens made"),
-            transactions: registered(r, "transactions", "Attempts at transactions, by how they ended"),
+            transactions: registered(
+                r,
+                "transactions",
+                "Attempts at transactions, by how they ended",
+            ),
+            devices: registered(r, "devices", "Devices that ever enrolled"),
             tasks: TaskGauges::new(r),
             durations,
             registry,
@@ -104,9 +110,7 @@ impl Metrics {
 
     pub(crate) fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
         let (method, route) = (method.to_owned(), route.to_owned());
-        self.durations
-            .get_or_create(&Route { route: route.clone() })
-            .observe(took.as_secs_f64());
+        self.durations.get_or_create(&Route { route: route.clone() }).observe(took.as_secs_f64());
         self.requests.get_or_create(&Answered { method, route, status }).inc();
     }
 
@@ -138,8 +142,14 @@ impl Metrics {
 
     /// Everything as OpenMetrics text: tasks as they stand now, transactions as the store has
     /// counted them.
-    pub(crate) fn render(&self, tasks: &[TaskStatus], transactions: &Counts) -> String {
+    pub(crate) fn render(
+        &self,
+        tasks: &[TaskStatus],
+        devices: u64,
+        transactions: &Counts,
+    ) -> String {
         self.tasks.set(tasks);
+        self.devices.set(devices as i64);
         for (&(name, outcome), &count) in transactions {
             let outcome = outcome.as_str();
             let counter = self.transactions.get_or_create(&Transaction { name, outcome }).clone();
@@ -205,7 +215,7 @@ mod tests {
         one.answered("GET", "/v1/tasks", 200, Duration::from_millis(5));
         one.uploaded(7, Upload::Refused("server/stale"));
         let transactions = BTreeMap::from([(("upload", Outcome::Done), 3)]);
-        let text = one.render(&[], &transactions);
+        let text = one.render(&[], 0, &transactions);
         for line in [
             r#"adafed_http_requests_total{method="GET",route="/v1/tasks",status="200"} 1"#,
             r#"adafed_uploads_total{outcome="refused",code="server/stale"} 1"#,
@@ -214,6 +224,9 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
-        assert!(text.ends_with("# EOF\n") && !other.render(&[], &BTreeMap::new()).contains("server/stale"));
+        assert!(
+            text.ends_with("# EOF\n")
+                && !other.render(&[], 0, &BTreeMap::new()).contains("server/stale")
+        );
     }
 }

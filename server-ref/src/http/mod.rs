@@ -33,7 +33,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 
 pub(crate) use front::{Front, Peer};
-pub(crate) use openapi::openapi;
+pub use openapi::openapi;
 #[cfg(test)]
 pub(crate) use problem::Problem;
 
@@ -61,8 +61,12 @@ fn compression() -> CompressionLayer<impl Predicate> {
 
 /// What people read. Encoded messages are noise, packed already, and named by a strong tag.
 fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
-    const TEXTS: [&str; 4] =
-        ["application/json", "application/problem+json", "text/html", "application/openmetrics-text"];
+    const TEXTS: [&str; 4] = [
+        "application/json",
+        "application/problem+json",
+        "text/html",
+        "application/openmetrics-text",
+    ];
     let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     TEXTS.iter().any(|text| content_type.starts_with(text))
 }

@@ -186,25 +186,17 @@ fn task_routes(large: usize) -> Vec<Route> {
             .refuses(&[409, 422]),
         gives(Route::new(GET, "/v1/tasks/{task}", Read, tasks::status), status)
             .says("Where a task stands"),
-        steers(Route::new(
-            Method::PUT,
-            "/v1/tasks/{task}/settings",
-            Admin,
-            tasks::set_settings,
-        ))
-        .says("Replace the settings of a task")
-        .takes(SMALL_BODY, Json("TaskSettings")),
+        steers(Route::new(Method::PUT, "/v1/tasks/{task}/settings", Admin, tasks::set_settings))
+            .says("Replace the settings of a task")
+            .takes(SMALL_BODY, Json("TaskSettings")),
         steers(Route::new(POST, "/v1/tasks/{task}/pause", Admin, tasks::pause))
             .says("Seat no more devices"),
         steers(Route::new(POST, "/v1/tasks/{task}/resume", Admin, tasks::resume))
             .says("Go on with a paused or halted task"),
         steers(Route::new(POST, "/v1/tasks/{task}/cancel", Admin, tasks::cancel))
             .says("End a task early; its model stays"),
-        gives(
-            Route::new(GET, "/v1/tasks/{task}/rounds", Read, tasks::rounds),
-            List("RoundReport"),
-        )
-        .says("The rounds of a task so far"),
+        gives(Route::new(GET, "/v1/tasks/{task}/rounds", Read, tasks::rounds), List("RoundReport"))
+            .says("The rounds of a task so far"),
         gives(
             Route::new(GET, "/v1/tasks/{task}/rounds/{round}", Read, tasks::round),
             Json("RoundReport"),

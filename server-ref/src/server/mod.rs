@@ -104,11 +104,7 @@ impl Server {
     }
 }
 
-async fn keep_ticking(
-    service: Service,
-    certificates: Option<Arc<Certificates>>,
-    every: Duration,
-) {
+async fn keep_ticking(service: Service, certificates: Option<Arc<Certificates>>, every: Duration) {
     let mut interval = tokio::time::interval(every);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut hangup = Hangup::new();

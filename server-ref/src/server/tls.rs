@@ -79,7 +79,8 @@ fn times(files: &Tls) -> Vec<Option<SystemTime>> {
 
 fn config(files: &Tls) -> Result<ServerConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let versions =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = versions.map_err(|e| unusable("protocol of", &files.certificates, e))?;
     let builder = match &files.client_authorities {
         Some(path) => builder.with_client_cert_verifier(client_verifier(path)?),
@@ -89,7 +90,8 @@ fn config(files: &Tls) -> Result<ServerConfig, Error> {
     let key = PrivateKeyDer::from_pem_file(&files.key);
     let key = key.map_err(|e| unusable("private key", &files.key, e))?;
     let paired = builder.with_single_cert(certificates, key);
-    let mut config = paired.map_err(|e| unusable("certificate and its key", &files.certificates, e))?;
+    let mut config =
+        paired.map_err(|e| unusable("certificate and its key", &files.certificates, e))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use tracing::info;
 use utoipa::ToSchema;
 
-use super::operators::{CreatedToken, expiry};
 use super::Service;
+use super::operators::{CreatedToken, expiry};
 use crate::Error;
 use crate::report::{DeviceStatus, TokenStatus};
 use crate::secret::{Hashed, new_token};

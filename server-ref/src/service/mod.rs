@@ -5,8 +5,8 @@ mod closing;
 mod control;
 mod credentials;
 mod device;
-mod fleet;
 mod evaluations;
+mod fleet;
 mod operators;
 mod reading;
 mod seating;
@@ -34,8 +34,8 @@ use traffic::Traffic;
 use writer::Writer;
 
 pub(crate) use device::Download;
-pub use fleet::NewToken;
 pub use evaluations::NewEvaluation;
+pub use fleet::NewToken;
 pub use operators::{CreatedToken, NewOperator};
 pub(crate) use reading::ModelFile;
 

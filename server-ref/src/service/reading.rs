@@ -6,7 +6,6 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use super::Service;
-use crate::{Error, blocking};
 use crate::account::{Account, Charge, Charges, histogram, largest, quantiles};
 use crate::report::{
     DevicePrivacy, PrivacyReport, PrivacyUnit, RoundReport, TaskState, TaskStatus,
@@ -14,7 +13,8 @@ use crate::report::{
 use crate::store::controls::{self, Control, Status};
 use crate::store::rounds::RoundRow;
 use crate::store::tasks::Task;
-use crate::store::{assignments, contents, rounds, tasks};
+use crate::store::{Tx, assignments, contents, devices, rounds, tasks};
+use crate::{Error, blocking};
 
 impl Service {
     /// Where every task stands, by name.
@@ -211,7 +211,9 @@ impl Service {
     /// Everything that is counted, as OpenMetrics text.
     pub(crate) async fn metrics(&self) -> Result<String, Error> {
         let tasks = self.tasks().await?;
-        Ok(self.front().metrics.render(&tasks, &self.0.store.statistics().counts()))
+        let count = async |tx: &mut Tx| devices::count(tx).await;
+        let devices = self.0.store.read_tx("device_count", count).await?;
+        Ok(self.front().metrics.render(&tasks, devices, &self.0.store.statistics().counts()))
     }
 }
 

@@ -28,8 +28,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Service> for Path<T> {
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Error> {
         let path = axum::extract::Path::from_request_parts(parts, service).await;
-        let malformed =
-            |e: PathRejection| Error::Malformed { what: "path", reason: e.body_text() };
+        let malformed = |e: PathRejection| Error::Malformed { what: "path", reason: e.body_text() };
         path.map(|axum::extract::Path(names)| Self(names)).map_err(malformed)
     }
 }

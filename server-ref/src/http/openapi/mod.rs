@@ -44,8 +44,9 @@ use crate::service::{CreatedToken, NewEvaluation, NewOperator, NewToken};
 )))]
 struct Schemas;
 
-/// The description, as JSON.
-pub(crate) fn openapi() -> Value {
+/// The description of the HTTP interface (OpenAPI 3.1), as JSON.
+#[must_use]
+pub fn openapi() -> Value {
     json!({
         "openapi": "3.1.0",
         "info": {

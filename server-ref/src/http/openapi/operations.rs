@@ -45,9 +45,7 @@ fn requirements(access: Access) -> Value {
 
 /// How it can be known who asks.
 pub(super) fn security() -> Value {
-    let header = |name: &str, description: &str| {
-        json!({ "type": "apiKey", "in": "header", "name": name, "description": description })
-    };
+    let header = |name: &str, description: &str| json!({ "type": "apiKey", "in": "header", "name": name, "description": description });
     json!({
         "token": {
             "type": "http",
@@ -71,9 +69,9 @@ pub(super) fn security() -> Value {
 
 fn parameters(route: &Route) -> Value {
     let names = route.path.split('{').skip(1).filter_map(|part| part.split('}').next());
-    let in_path = names.map(|name| {
-        json!({ "name": name, "in": "path", "required": true, "schema": name_schema(name) })
-    });
+    let in_path = names.map(
+        |name| json!({ "name": name, "in": "path", "required": true, "schema": name_schema(name) }),
+    );
     in_path.chain(query(route)).collect()
 }
 
@@ -88,9 +86,7 @@ fn name_schema(name: &str) -> Value {
 }
 
 fn query(route: &Route) -> Vec<Value> {
-    let optional = |name: &str, schema: Value| {
-        json!({ "name": name, "in": "query", "required": false, "schema": schema })
-    };
+    let optional = |name: &str, schema: Value| json!({ "name": name, "in": "query", "required": false, "schema": schema });
     match (route.method.as_str(), route.path) {
         ("POST", "/v1/tasks") => vec![optional("dry_run", json!({ "type": "boolean" }))],
         ("GET", "/v1/devices") => vec![
@@ -161,7 +157,9 @@ fn content(content: Content) -> Value {
         Content::Nothing => json!({}),
         Content::Json(name) | Content::JsonOr(name, _) => of(JSON, reference(name)),
         Content::List(name) => of(JSON, json!({ "type": "array", "items": reference(name) })),
-        Content::Message(what) => of(MEDIA_TYPE, json!({ "description": format!("Encoded: {what}") })),
+        Content::Message(what) => {
+            of(MEDIA_TYPE, json!({ "description": format!("Encoded: {what}") }))
+        }
         Content::MessageOr(name) => {
             let encoded = json!({ "schema": { "description": "The same, encoded" } });
             json!({ JSON: { "schema": reference(name) }, MEDIA_TYPE: encoded })

@@ -145,9 +145,8 @@ fn federation_plan() -> Value {
         "buffer": { "description": "How late updates are taken" },
         "refresh": { "description": "When the main phase finds new masks" },
     });
-    let optional = [
-        "proximal", "adaptivity", "aggregation", "norm_bound", "weights", "buffer", "refresh",
-    ];
+    let optional =
+        ["proximal", "adaptivity", "aggregation", "norm_bound", "weights", "buffer", "refresh"];
     object(members, &optional)
 }
 
