@@ -35,6 +35,7 @@ impl Service {
         let device = DeviceId::of_key(&public_key);
         let (digest, now_ms) = (Hashed::of(token).to_hex(), self.now_ms());
         let enrol = async move |tx: &mut _| {
+            devices::lock(tx, device).await?;
             match devices::state(tx, device).await? {
                 Some(DeviceState::Active) => return Ok(false),
                 Some(DeviceState::Banned) => return Err(Error::Banned { device }),

@@ -2,7 +2,6 @@
 //! cost a write to disk.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use adafed_wire::TaskId;
@@ -13,27 +12,9 @@ use crate::store::{rounds, tasks};
 
 /// Bytes sent and not yet stored, by task.
 #[derive(Debug, Default)]
-pub(crate) struct Traffic {
-    pending: Mutex<HashMap<TaskId, u64>>,
-    /// Whether no update of a closed round is left with its bytes: unknown at the start.
-    tidy: AtomicBool,
-}
+pub(crate) struct Traffic(Mutex<HashMap<TaskId, u64>>);
 
 impl Traffic {
-    /// There may be updates whose bytes are no longer needed.
-    pub(crate) fn tidy_later(&self) {
-        self.tidy.store(false, Ordering::Relaxed);
-    }
-
-    /// There are none.
-    pub(crate) fn tidied(&self) {
-        self.tidy.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_untidy(&self) -> bool {
-        !self.tidy.load(Ordering::Relaxed)
-    }
-
     pub(crate) fn count(&self, task: &TaskId, bytes: usize) {
         let mut pending = self.lock();
         match pending.get_mut(task) {
@@ -57,7 +38,7 @@ impl Traffic {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, u64>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
