@@ -7,7 +7,6 @@
 mod privacy;
 mod verdict;
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,7 +86,7 @@ pub fn main() -> ExitCode {
 }
 
 fn start(serve: &Serve) -> ExitCode {
-    start_log(&serve.log);
+    let _telemetry = crate::telemetry::start(EnvFilter::new(&serve.log), false);
     match tokio::runtime::Runtime::new() {
         Ok(runtime) => finish(runtime.block_on(run(serve))),
         Err(e) => {
@@ -97,17 +96,10 @@ fn start(serve: &Serve) -> ExitCode {
     }
 }
 
-/// Logs go to standard error, in colour only where somebody looks at it.
-fn start_log(filter: &str) {
-    let colour = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter));
-    log.with_ansi(colour).with_writer(std::io::stderr).init();
-}
-
 async fn run(serve: &Serve) -> Result<(), Error> {
     let server = Server::bind(serve.config()).await?;
     // The one line on standard output: whoever started the server waits for it.
-    println!("adafed-server listens on http://{}", server.local_addr());
+    println!("adafed-server listens on {}", server.url());
     server.run(shutdown()).await
 }
 

@@ -33,6 +33,7 @@ mod secret;
 mod server;
 mod service;
 mod store;
+mod telemetry;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 
