@@ -157,7 +157,7 @@ impl Service {
 
     /// Counts a body that goes to a device.
     pub(crate) fn count_sent(&self, task: &TaskId, bytes: usize) {
-        self.0.traffic.count(task, bytes);
+        self.0.traffic.count(task, bytes as u64);
     }
 
     /// As [`settle`](Self::settle), after an update is safe: if its round cannot be closed
