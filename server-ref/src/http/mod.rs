@@ -4,6 +4,7 @@
 //! the one table in `problem`.
 
 mod admin;
+mod dashboard;
 mod devices;
 mod extract;
 mod health;
@@ -43,6 +44,8 @@ pub(crate) fn router(service: Service) -> Router {
         .route("/v1/tasks/{task}/rounds", get(people::rounds))
         .route("/v1/tasks/{task}/privacy", get(people::privacy))
         .route("/v1/tokens", limited(post(admin::create_token), SMALL_BODY))
+        .route("/", get(dashboard::overview))
+        .route("/tasks/{task}", get(dashboard::task))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .fallback(async || Error::UnknownPath)
