@@ -2,6 +2,7 @@
 //! clock, and devices that sign.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use adafed_algorithm::{
     AlgorithmPlan, FederationPlan, ImportanceRule, Layout, Pooling, Retention, ScaleRule,
@@ -22,6 +23,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 use crate::http::Problem;
+use crate::store::devices::Credential;
 use crate::{Clock, ManualClock, ServerConfig, Service};
 
 pub(crate) const ADMIN: &str = "an operator's long token";
@@ -83,10 +85,16 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
+        Self::configured(|_| {}).await
+    }
+
+    /// A fixture whose settings are changed first.
+    pub(crate) async fn configured(change: impl FnOnce(&mut ServerConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listen = ([127, 0, 0, 1], 0).into();
         let mut config = ServerConfig::new(listen, folder.path().join("server.sqlite"), ADMIN);
         config.limits.max_body_bytes = 8 << 10;
+        change(&mut config);
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
         let service = Service::open_with_clock(&config, clock.clone()).await.unwrap();
         Self { service, clock, config, folder }
@@ -100,12 +108,14 @@ impl Fixture {
     /// A fixture with a task of [`plan`], starting from zeros.
     pub(crate) async fn with_task(task: &str) -> Self {
         let fixture = Self::new().await;
+        fixture.create_task(task).await;
         fixture
-            .service
-            .create_task(plan(task), vec![0.0; D], TaskSettings::default())
-            .await
-            .unwrap();
-        fixture
+    }
+
+    /// A task of [`plan`], starting from zeros.
+    pub(crate) async fn create_task(&self, task: &str) {
+        let settings = TaskSettings::default();
+        self.service.create_task(plan(task), vec![0.0; D], settings).await.unwrap();
     }
 
     /// Drops the service without a word, as a kill would, and opens the file again.
@@ -148,11 +158,11 @@ impl Fixture {
         task: &str,
         version: &str,
     ) -> Result<CheckinResponse, crate::Error> {
-        self.service.check_in(device.key.device(), &name(task), version).await
+        self.service.check_in(device.credential(&self.clock), &name(task), version).await
     }
 
     pub(crate) async fn check_in(&self, device: &Device, task: &str) -> CheckinResponse {
-        self.service.check_in(device.key.device(), &name(task), "0.1.0").await.unwrap()
+        self.check_in_as(device, task, "0.1.0").await.unwrap()
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -202,14 +212,27 @@ impl Answer {
     }
 }
 
-/// A device's key.
+/// A device's key, and when it signed last.
 pub(crate) struct Device {
     pub(crate) key: DeviceKey,
+    signed_ms: AtomicU64,
 }
 
 impl Device {
     pub(crate) fn new() -> Self {
-        Self { key: DeviceKey::from_pkcs8(&DeviceKey::generate().unwrap()).unwrap() }
+        let key = DeviceKey::from_pkcs8(&DeviceKey::generate().unwrap()).unwrap();
+        Self { key, signed_ms: AtomicU64::new(0) }
+    }
+
+    /// A time to sign at: now, but later than the last.
+    pub(crate) fn next_ms(&self, now_ms: u64) -> u64 {
+        let later = |last: u64| Some(now_ms.max(last + 1));
+        let last = self.signed_ms.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
+        now_ms.max(last.unwrap_or(0) + 1)
+    }
+
+    pub(crate) fn credential(&self, clock: &ManualClock) -> Credential {
+        Credential { device: self.key.device(), signed_ms: self.next_ms(clock.now_ms()) }
     }
 
     pub(crate) fn request(
@@ -219,6 +242,7 @@ impl Device {
         body: Vec<u8>,
         time_ms: u64,
     ) -> Request<Body> {
+        let time_ms = self.next_ms(time_ms);
         let signature = self.key.sign(SignedParts { method, path, time_ms, body: &body });
         let request = Request::builder().method(method).uri(path);
         let request = request.header(DEVICE_HEADER, self.key.device().to_string());

@@ -11,8 +11,8 @@ use adafed_algorithm::TrainingState;
 use adafed_wire::{TaskId, TaskPlan, decode, encode};
 use tracing::{error, info};
 
-use super::Service;
 use super::admin::open_round;
+use super::{Service, locked};
 use crate::account::{Accounts, Charges};
 use crate::aggregate::{Opening, Part, RoundSum, advance};
 use crate::round::{Event, Phase};
@@ -50,13 +50,24 @@ impl Service {
 
     /// Closes a task's current round if its time has come.
     ///
-    /// Runs to its end even when the request that set it off is dropped. A failure is
+    /// One at a time does it; who comes meanwhile goes on without it. Runs to its end even when
+    /// the request that set it off is dropped. A failure is
     /// logged and left to the next attempt: the round stays as it was.
     pub(super) async fn close_round(&self, task: &TaskId) {
+        if !locked(&self.0.closing).insert(task.clone()) {
+            return;
+        }
         let (this, owned) = (self.clone(), task.clone());
-        let closing = tokio::spawn(async move { this.try_close_round(&owned).await });
+        let closing = tokio::spawn(async move {
+            let closed = this.try_close_round(&owned).await;
+            locked(&this.0.closing).remove(&owned);
+            closed
+        });
         match closing.await {
-            Ok(Ok(Some((round, phase)))) => info!(%task, round, %phase, "round closed"),
+            Ok(Ok(Some((round, phase)))) => {
+                self.front().metrics.round_closed(phase);
+                info!(%task, round, %phase, "round closed");
+            }
             Ok(Ok(None)) => {}
             Ok(Err(e)) => error!(%task, code = e.code(), "round not closed: {e}"),
             Err(_) => error!(%task, code = Error::Stopped.code(), "round not closed"),

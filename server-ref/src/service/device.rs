@@ -1,13 +1,23 @@
 //! What devices do: enrol, check in, download, upload.
 
+use std::time::Duration;
+
 use adafed_wire::{CheckinResponse, DeviceId, Digest, Receipt, TaskId, Update, decode};
+use axum::body::Bytes;
 use tracing::{error, info};
 
 use super::Service;
-use super::seating::Visit;
+use super::writer::{Done, Work};
 use crate::Error;
+use crate::report::DeviceState;
 use crate::secret::Hashed;
-use crate::store::{assignments, contents, controls, devices, rounds, tasks, tokens};
+use crate::store::devices::{self, Credential};
+use crate::store::{assignments, contents, controls, rounds, tasks, tokens};
+
+/// How long the request that completes a round waits for the sum; it goes on without it.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest version of an SDK that is kept, in bytes.
+const MOST_VERSION_BYTES: usize = 64;
 
 /// A body for devices, and its name.
 pub(crate) struct Download {
@@ -16,24 +26,28 @@ pub(crate) struct Download {
 }
 
 impl Service {
-    /// Enrols the owner of a key. Enrolling again costs the token nothing.
+    /// Enrols the owner of a key. Enrolling again costs the token nothing, unless the device
+    /// was revoked since.
     ///
     /// # Errors
-    /// [`Error::Token`]; those of the database.
+    /// [`Error::Token`]; [`Error::Banned`]; those of the database.
     pub async fn enrol(&self, token: &str, public_key: [u8; 32]) -> Result<DeviceId, Error> {
         let device = DeviceId::of_key(&public_key);
         let (digest, now_ms) = (Hashed::of(token).to_hex(), self.now_ms());
         let enrol = async move |tx: &mut _| {
-            if devices::public_key(tx, device).await?.is_some() {
-                return Ok(());
+            match devices::state(tx, device).await? {
+                Some(DeviceState::Active) => return Ok(false),
+                Some(DeviceState::Banned) => return Err(Error::Banned { device }),
+                Some(DeviceState::Revoked) | None => {}
             }
-            if !tokens::spend(tx, &digest).await? {
-                return Err(Error::Token);
-            }
-            devices::insert(tx, &public_key, now_ms).await
+            let weight = tokens::spend(tx, &digest, now_ms).await?.ok_or(Error::Token)?;
+            devices::insert(tx, &public_key, weight, now_ms).await?;
+            Ok(true)
         };
-        self.0.store.run_tx("enrol", enrol).await?;
-        info!(%device, "device enrolled");
+        if self.0.store.run_tx("enrol", enrol).await? {
+            self.front().metrics.enrolled();
+            info!(%device, "device enrolled");
+        }
         Ok(device)
     }
 
@@ -41,22 +55,25 @@ impl Service {
     /// charge it.
     ///
     /// # Errors
-    /// [`Error::UnknownTask`]; [`Error::ClientVersion`]; those of the database.
-    pub async fn check_in(
+    /// [`Error::UnknownTask`]; [`Error::ClientVersion`]; those of
+    /// [`spend`](Self::spend) and of the database.
+    pub(crate) async fn check_in(
         &self,
-        device: DeviceId,
+        request: Credential,
         task: &TaskId,
         version: &str,
     ) -> Result<CheckinResponse, Error> {
+        if version.len() > MOST_VERSION_BYTES {
+            let reason = format!("it is longer than {MOST_VERSION_BYTES} bytes");
+            return Err(Error::Malformed { what: "version", reason });
+        }
         self.settle(task).await?;
-        self.foresee(device, task).await?;
-        let (name, now_ms) = (task.clone(), self.now_ms());
-        let (accounts, version) = (self.0.accounts.clone(), version.to_owned());
-        let check_in = async move |tx: &mut _| {
-            let visit = Visit { task: &name, device, now_ms };
-            visit.check_in(tx, &accounts, &version).await
-        };
-        self.0.store.run_tx("check_in", check_in).await
+        self.foresee(request.device, task).await?;
+        let work = Work::CheckIn { task: task.clone(), version: version.to_owned() };
+        match self.0.writer.write(request, work, self.now_ms()).await? {
+            Done::Answered(answer) => Ok(answer),
+            Done::Spent | Done::Taken(..) => Err(Error::Stopped),
+        }
     }
 
     /// Takes an update, once: the same bytes again are acknowledged, at any time.
@@ -65,24 +82,37 @@ impl Service {
     /// [`Error::Wire`] for a body that is not an update, [`Error::Malformed`] for one
     /// that is about another task or round; [`Error::UnknownTask`],
     /// [`Error::UnknownRound`], [`Error::Stale`], [`Error::NotAssigned`],
-    /// [`Error::OtherUpdate`], [`Error::RoundClosed`]; those of the database.
-    pub async fn upload(
+    /// [`Error::OtherUpdate`], [`Error::RoundClosed`]; those of
+    /// [`spend`](Self::spend) and of the database.
+    pub(crate) async fn upload(
         &self,
-        device: DeviceId,
+        request: Credential,
         task: &TaskId,
         round: u64,
-        body: &[u8],
+        body: Bytes,
     ) -> Result<Receipt, Error> {
-        let update = read_update(body, task, round)?;
+        let update = Box::new(read_update(&body, task, round)?);
         self.settle(task).await?;
-        let (name, body, now_ms) = (task.clone(), body.to_vec(), self.now_ms());
-        let upload = async move |tx: &mut _| {
-            let visit = Visit { task: &name, device, now_ms };
-            visit.upload(tx, round, &update, &body).await
-        };
-        let receipt = self.0.store.run_tx("upload", upload).await?;
-        self.settle_stored(task).await;
-        Ok(receipt)
+        let sent = Digest::of(&body);
+        let work = Work::Upload { task: task.clone(), round, update, body, sent };
+        match self.0.writer.write(request, work, self.now_ms()).await? {
+            Done::Taken(receipt, due) => {
+                if due {
+                    self.settle_stored(task).await;
+                }
+                Ok(receipt)
+            }
+            Done::Spent | Done::Answered(_) => Err(Error::Stopped),
+        }
+    }
+
+    /// Uses a signed request up: it is not taken a second time.
+    ///
+    /// # Errors
+    /// [`Error::Replayed`], [`Error::Revoked`], [`Error::Banned`],
+    /// [`Error::UnknownDevice`]; those of the database.
+    pub(crate) async fn spend(&self, request: Credential) -> Result<(), Error> {
+        self.0.writer.write(request, Work::Spend, self.now_ms()).await.map(drop)
     }
 
     /// Computes what the device cap wants to know before the transaction that asks for it:
@@ -109,9 +139,9 @@ impl Service {
     /// A task's plan, encoded.
     pub(crate) async fn plan(&self, task: &TaskId) -> Result<Download, Error> {
         let name = task.clone();
-        let find = async move |tx: &mut _| tasks::find(tx, &name).await;
-        let found = self.0.store.read_tx("plan", find).await?;
-        Ok(Download { digest: found.plan_digest, bytes: found.plan_bytes })
+        let find = async move |tx: &mut _| tasks::plan_bytes(tx, &name).await;
+        let (digest, bytes) = self.0.store.read_tx("plan", find).await?;
+        Ok(Download { digest, bytes })
     }
 
     /// A model, mask or scale state, encoded.
@@ -128,6 +158,7 @@ impl Service {
     /// Counts a body that goes to a device.
     pub(crate) fn count_sent(&self, task: &TaskId, bytes: usize) {
         self.0.traffic.count(task, bytes);
+        self.front().metrics.sent(bytes);
     }
 
     /// As [`settle`](Self::settle), after an update is safe: if its round cannot be closed
@@ -139,16 +170,12 @@ impl Service {
     }
 
     /// Closes the task's round first if its time has come: between two ticks, requests
-    /// keep the time.
+    /// keep the time. A long sum goes on by itself.
     async fn settle(&self, task: &TaskId) -> Result<(), Error> {
         let (name, now_ms) = (task.clone(), self.now_ms());
-        let is_due = async move |tx: &mut _| {
-            let task = tasks::find(tx, &name).await?;
-            let row = rounds::find(tx, &name, task.round).await?;
-            Ok(row.is_some_and(|row| row.round.is_due(now_ms)))
-        };
+        let is_due = async move |tx: &mut _| rounds::is_due(tx, &name, now_ms).await;
         if self.0.store.read_tx("is_due", is_due).await? {
-            self.close_round(task).await;
+            let _ = tokio::time::timeout(CLOSING_PATIENCE, self.close_round(task)).await;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use adafed_wire::{Assignment, CheckinResponse, DeviceId, Digest, Receipt, TaskId
 
 use crate::Error;
 use crate::account::Accounts;
-use crate::round::{Age, Answer, Asker, Effect, Event, Reason, Rules, retry_after_ms};
+use crate::round::{Age, Answer, Asker, Effect, Event, Phase, Reason, Rules, retry_after_ms};
 use crate::store::controls::{self, Control};
 use crate::store::rounds::{self, RoundRow};
 use crate::store::tasks::{self, Task};
@@ -73,14 +73,14 @@ impl Visit<'_> {
     }
 
     /// Takes an update of round `round`, once: into that round, or, where the task has a
-    /// buffer, into the current one.
+    /// buffer, into the current one. The receipt, and whether the round waits for its sum now.
     pub(super) async fn upload(
         &self,
         tx: &mut Tx,
         round: u64,
         update: &Update,
-        body: &[u8],
-    ) -> Result<Receipt, Error> {
+        (body, sent): (&[u8], Digest),
+    ) -> Result<(Receipt, bool), Error> {
         controls::lock(tx, self.task).await?;
         let task = tasks::find(tx, self.task).await?;
         let control = controls::find(tx, self.task).await?;
@@ -92,11 +92,11 @@ impl Visit<'_> {
         let late = late_target(tx, &task, &control, &base).await?;
         let age = if late.is_some() { Age::Stale } else { Age::Fresh };
         let row = late.as_ref().unwrap_or(&base);
-        let sent = Digest::of(body);
         let step = Step::new(self, &task, &control, row);
         let event = Event::Report(standing, sent, age);
-        let answer = step.run(tx, event, Some((round, body))).await?;
-        receipt(answer, round, current, sent)
+        let answer = step.run(tx, event, Some((round, body, sent))).await?;
+        let due = answer == Answer::Taken { duplicate: false } && step.completes(event);
+        receipt(answer, round, current, sent).map(|receipt| (receipt, due))
     }
 }
 
@@ -135,7 +135,7 @@ impl<'a> Step<'a> {
         &self,
         tx: &mut Tx,
         event: Event,
-        update: Option<(u64, &[u8])>,
+        update: Option<(u64, &[u8], Digest)>,
     ) -> Result<Answer, Error> {
         let Visit { task, device, now_ms } = *self.visit;
         let (round, effects) = self.row.round.step(&self.rules, event, now_ms);
@@ -148,7 +148,7 @@ impl<'a> Step<'a> {
                 (Effect::Assign, _) => {
                     assignments::insert(tx, task, self.row.number, device, now_ms).await?;
                 }
-                (Effect::Accept, Some((base, body))) => self.accept(tx, base, body).await?,
+                (Effect::Accept, Some(update)) => self.accept(tx, update).await?,
                 (Effect::Answer(a), _) => answer = a,
                 // The stored phase says so; closing the round does it.
                 (Effect::Accept | Effect::Aggregate | Effect::Skip, _) => {}
@@ -157,15 +157,26 @@ impl<'a> Step<'a> {
         Ok(answer)
     }
 
-    async fn accept(&self, tx: &mut Tx, base: u64, body: &[u8]) -> Result<(), Error> {
+    async fn accept(
+        &self,
+        tx: &mut Tx,
+        (base, body, digest): (u64, &[u8], Digest),
+    ) -> Result<(), Error> {
         let Visit { task, device, now_ms } = *self.visit;
         let weight = match self.task.plan.federation.weights {
             Weights::Uniform => 1,
             Weights::Public { .. } => devices::weight(tx, device).await?,
         };
-        let kept = updates::Accepted { base, counted_in: self.row.number, weight, body };
+        let counted_in = self.row.number;
+        let kept = updates::Accepted { base, counted_in, weight, body, digest };
         updates::insert(tx, task, device, kept, now_ms).await?;
         rounds::add_bytes(tx, task, self.row.number, body.len() as u64, 0).await
+    }
+
+    /// Whether the event ends the wait for updates.
+    fn completes(&self, event: Event) -> bool {
+        let (round, _) = self.row.round.step(&self.rules, event, self.visit.now_ms);
+        round.phase == Phase::Aggregating
     }
 
     fn wait(&self, reason: Reason) -> CheckinResponse {
@@ -212,6 +223,6 @@ fn check_update(update: &Update, task: &Task, row: &RoundRow) -> Result<(), Erro
     ];
     match pairs.into_iter().find(|(_, sent, expected)| sent != expected) {
         Some((what, sent, expected)) => Err(Error::Stale { what, sent, expected }),
-        None => Ok(update.values.unpack(row.active).map(drop)?),
+        None => Ok(update.values.check(row.active)?),
     }
 }

@@ -249,9 +249,9 @@ async fn many_devices_at_once_fill_exactly_the_seats() {
     }
     let ask = |device: Device| {
         let service = f.service.clone();
+        let credential = device.credential(&f.clock);
         tokio::spawn(async move {
-            let answer =
-                service.check_in(device.key.device(), &name("task"), "0.1.0").await.unwrap();
+            let answer = service.check_in(credential, &name("task"), "0.1.0").await.unwrap();
             matches!(answer, CheckinResponse::Join(_))
         })
     };

@@ -10,6 +10,9 @@ mod connect;
 pub(crate) mod contents;
 pub(crate) mod controls;
 pub(crate) mod devices;
+pub(crate) mod evaluations;
+pub(crate) mod operators;
+mod plans;
 pub(crate) mod rounds;
 mod row;
 mod statistics;
@@ -24,6 +27,7 @@ use tracing::{debug, warn};
 
 use crate::{Error, ServerConfig};
 use connect::{Kind, Pools};
+use plans::Plans;
 pub(crate) use statistics::{Outcome, Statistics};
 
 /// How often a transaction is run before its conflicts count as a busy database.
@@ -33,6 +37,7 @@ const ATTEMPTS: u32 = 5;
 #[derive(Clone)]
 pub(crate) struct Store {
     pools: Pools,
+    plans: Arc<Plans>,
     statistics: Arc<Statistics>,
 }
 
@@ -40,6 +45,7 @@ pub(crate) struct Store {
 pub(crate) struct Tx {
     transaction: Transaction<'static, Any>,
     kind: Kind,
+    plans: Arc<Plans>,
 }
 
 impl Tx {
@@ -52,7 +58,7 @@ impl Store {
     /// Opens the database and brings its schema up to date.
     pub(crate) async fn open(config: &ServerConfig) -> Result<Self, Error> {
         let pools = connect::connect(config).await?;
-        Ok(Self { pools, statistics: Arc::default() })
+        Ok(Self { pools, plans: Arc::default(), statistics: Arc::default() })
     }
 
     /// Runs `work` in a transaction that may write; on an error nothing has changed.
@@ -88,7 +94,7 @@ impl Store {
     {
         let kind = self.pools.kind;
         let transaction = self.pools.writer.begin_with(kind.begin_write()).await?;
-        let mut tx = Tx { transaction, kind };
+        let mut tx = Tx { transaction, kind, plans: self.plans.clone() };
         let value = work(&mut tx).await.inspect_err(|e| debug!(tx = name, code = e.code()))?;
         tx.transaction.commit().await?;
         debug!(tx = name, "committed");
@@ -102,7 +108,7 @@ impl Store {
     {
         let kind = self.pools.kind;
         let transaction = self.pools.readers.begin_with(kind.begin_read()).await?;
-        let mut tx = Tx { transaction, kind };
+        let mut tx = Tx { transaction, kind, plans: self.plans.clone() };
         work(&mut tx).await.inspect_err(|e| debug!(tx = name, code = e.code()))
     }
 

@@ -79,6 +79,15 @@ pub(crate) async fn find(
     query.fetch_optional(tx.connection()).await?.as_ref().map(RoundRow::of_row).transpose()
 }
 
+/// Whether a task's open round waits for aggregation or has passed its deadline.
+pub(crate) async fn is_due(tx: &mut Tx, task: &TaskId, now_ms: u64) -> Result<bool, Error> {
+    let sql = "-- rounds::is_due
+        SELECT round FROM rounds
+        WHERE task = $1 AND closed_ms IS NULL AND (phase = 'aggregating' OR deadline_ms <= $2)";
+    let query = sqlx::query(sql).bind(task.as_str()).bind(signed(now_ms));
+    Ok(query.fetch_optional(tx.connection()).await?.is_some())
+}
+
 /// The last round that was opened: the current one, unless the task has ended.
 pub(crate) async fn latest(tx: &mut Tx, task: &TaskId) -> Result<Option<RoundRow>, Error> {
     let sql = "-- rounds::latest

@@ -1,10 +1,11 @@
 //! Table `tasks`: plans, progress and training states.
 
+use std::sync::Arc;
+
 use adafed_algorithm::{FederationPlan, TrainingState};
 use adafed_wire::{Digest, Message, TaskId, TaskPlan, decode, encode};
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
-use sqlx::any::AnyRow;
 
 use super::Tx;
 use super::row::{signed, text, unsigned};
@@ -13,8 +14,7 @@ use crate::Error;
 /// A task without its training state.
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
-    pub(crate) plan: TaskPlan,
-    pub(crate) plan_bytes: Vec<u8>,
+    pub(crate) plan: Arc<TaskPlan>,
     pub(crate) plan_digest: Digest,
     /// Rounds done.
     pub(crate) round: u64,
@@ -22,24 +22,13 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    pub(crate) const fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.round >= self.plan.privacy.rounds()
     }
 
     /// The round to look at: the current one, or the last.
     pub(crate) fn shown_round(&self) -> u64 {
         self.round.min(self.plan.privacy.rounds().saturating_sub(1))
-    }
-
-    fn of_row(row: &AnyRow) -> Result<Self, Error> {
-        let plan_bytes: Vec<u8> = row.try_get("plan")?;
-        Ok(Self {
-            plan: decode(&plan_bytes).map_err(Error::corrupt("plan"))?,
-            plan_bytes,
-            plan_digest: text(row, "plan_digest")?,
-            round: unsigned(row, "round")?,
-            model: text(row, "model")?,
-        })
     }
 }
 
@@ -96,9 +85,29 @@ pub(crate) async fn insert(
 /// A task by name.
 pub(crate) async fn find(tx: &mut Tx, task: &TaskId) -> Result<Task, Error> {
     let sql = "-- tasks::find
-        SELECT plan, plan_digest, round, model FROM tasks WHERE task = $1";
+        SELECT plan_digest, round, model FROM tasks WHERE task = $1";
     let row = sqlx::query(sql).bind(task.as_str()).fetch_optional(tx.connection()).await?;
-    row.map_or_else(|| Err(Error::UnknownTask { task: task.clone() }), |row| Task::of_row(&row))
+    let row = row.ok_or_else(|| Error::UnknownTask { task: task.clone() })?;
+    let plan_digest = text(&row, "plan_digest")?;
+    let plan = match tx.plans.find(plan_digest) {
+        Some(plan) => plan,
+        None => {
+            let (_, bytes) = plan_bytes(tx, task).await?;
+            let plan = decode(&bytes).map_err(Error::corrupt("plan"))?;
+            tx.plans.keep(plan_digest, plan)
+        }
+    };
+    let (round, model) = (unsigned(&row, "round")?, text(&row, "model")?);
+    Ok(Task { plan, plan_digest, round, model })
+}
+
+/// A task's plan as devices get it, and its digest.
+pub(crate) async fn plan_bytes(tx: &mut Tx, task: &TaskId) -> Result<(Digest, Vec<u8>), Error> {
+    let sql = "-- tasks::plan_bytes
+        SELECT plan_digest, plan FROM tasks WHERE task = $1";
+    let row = sqlx::query(sql).bind(task.as_str()).fetch_optional(tx.connection()).await?;
+    let row = row.ok_or_else(|| Error::UnknownTask { task: task.clone() })?;
+    Ok((text(&row, "plan_digest")?, row.try_get("plan")?))
 }
 
 /// Names of all tasks.

@@ -36,6 +36,7 @@ pub(crate) struct Accepted<'a> {
     pub(crate) counted_in: u64,
     pub(crate) weight: u32,
     pub(crate) body: &'a [u8],
+    pub(crate) digest: Digest,
 }
 
 /// Keeps an update. The primary key refuses a second one.
@@ -49,12 +50,12 @@ pub(crate) async fn insert(
     let sql = "-- updates::insert
         INSERT INTO updates (task, round, device, digest, bytes, received_ms, counted_in, weight)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    let Accepted { base, counted_in, weight, body } = update;
+    let Accepted { base, counted_in, weight, body, digest } = update;
     let query = sqlx::query(sql)
         .bind(task.as_str())
         .bind(signed(base))
         .bind(device.to_string())
-        .bind(Digest::of(body).to_string())
+        .bind(digest.to_string())
         .bind(body)
         .bind(signed(now_ms))
         .bind(signed(counted_in))
