@@ -31,10 +31,23 @@ impl Host {
     /// # Errors
     /// Those of the server.
     pub fn start(folder: &Path, plan: &TaskPlan) -> Result<Self, Failure> {
+        Self::start_as(folder, plan, |_| {})
+    }
+
+    /// As [`start`](Self::start), with other settings.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub fn start_as(
+        folder: &Path,
+        plan: &TaskPlan,
+        set: impl FnOnce(&mut ServerConfig),
+    ) -> Result<Self, Failure> {
         let runtime = Runtime::new()?;
         let listen = ([127, 0, 0, 1], 0).into();
-        let config =
+        let mut config =
             ServerConfig::new(listen, folder.join("server.sqlite"), "administrator-of-tests");
+        set(&mut config);
         let server = runtime.block_on(Server::bind(config))?;
         let address = format!("http://{}", server.local_addr());
         let service = server.service().clone();
