@@ -112,6 +112,8 @@ impl Failure {
 const fn of_server(e: &Error) -> u8 {
     match e {
         Error::Setting { .. } | Error::Config { .. } | Error::Tls { .. } => 2,
+        // Of what `serve` does before it listens, only the database's address is read as text.
+        Error::Malformed { .. } => 2,
         Error::Storage(_)
         | Error::StorageFull
         | Error::StorageBusy

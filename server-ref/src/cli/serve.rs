@@ -1,6 +1,5 @@
 //! `serve`: the server itself.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -10,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::Terminal;
 use super::failure::{EXIT_CODES, Failure};
 use crate::config::{Effective, Entry, Log, LogFormat, variables};
-use crate::{Error, Server, ServerConfig};
+use crate::{Error, Server, ServerConfig, telemetry};
 
 const EXAMPLES: &str = "Example:\n  adafed-server config example > adafed.toml\n  \
     ADAFED_ADMIN_TOKEN=choose-a-long-random-text adafed-server serve --config adafed.toml";
@@ -94,22 +93,12 @@ impl Serve {
     pub(super) fn run(&self, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
         let effective = self.source.read()?;
         let config = effective.server()?;
-        start_log(&effective.settings.log)?;
+        let log = &effective.settings.log;
+        let _telemetry = telemetry::start(filter(log)?, log.format == LogFormat::Json);
         let runtime = tokio::runtime::Runtime::new();
         let runtime = runtime.map_err(|e| Failure::Other(format!("no threads to run on: {e}")))?;
         runtime.block_on(serve(config, terminal))
     }
-}
-
-/// Logs go to standard error, in colour only where somebody looks at it.
-fn start_log(log: &Log) -> Result<(), Error> {
-    let filter = filter(log)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => lines.json().init(),
-    }
-    Ok(())
 }
 
 /// Reads the log's filter.
@@ -126,10 +115,9 @@ pub(super) fn filter(log: &Log) -> Result<EnvFilter, Error> {
 }
 
 async fn serve(config: ServerConfig, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
     let server = Server::bind(config).await?;
     // The one line on standard output: whoever started the server waits for it.
-    terminal.print(&format!("adafed-server listens on {scheme}://{}\n", server.local_addr()))?;
+    terminal.print(&format!("adafed-server listens on {}\n", server.url()))?;
     Ok(server.run(shutdown()).await?)
 }
 

@@ -1,4 +1,4 @@
-//! What operators do: create tasks and tokens.
+//! What operators do: create tasks.
 
 use adafed_algorithm::TrainingState;
 use adafed_wire::{TaskId, TaskPlan, TaskSettings, encode};
@@ -8,10 +8,9 @@ use super::Service;
 use crate::aggregate::Opening;
 use crate::report::TaskStatus;
 use crate::round::Round;
-use crate::secret::{Hashed, new_token};
 use crate::store::rounds::{self, RoundRow};
-use crate::store::tasks::{self, MOST_STORED_PARAMETERS, StoredState};
-use crate::store::{Tx, contents, controls, tokens};
+use crate::store::tasks::{self, StoredState, most_stored_parameters};
+use crate::store::{Tx, contents, controls};
 use crate::{Error, blocking};
 
 impl Service {
@@ -19,7 +18,8 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::Wire`] names what makes the plan, the parameters or the settings impossible;
-    /// [`Error::TaskExists`]; [`Error::TaskTooLarge`]; those of the database.
+    /// [`Error::TaskExists`]; [`Error::TaskTooLarge`]; [`Error::Impossible`] for one that its own
+    /// caps do not allow, with the numbers that would fit; those of the database.
     pub async fn create_task(
         &self,
         plan: TaskPlan,
@@ -28,9 +28,15 @@ impl Service {
     ) -> Result<TaskStatus, Error> {
         plan.check()?;
         settings.check(&plan.rounds)?;
-        let limit = MOST_STORED_PARAMETERS;
+        let limit = most_stored_parameters(&plan.federation);
         if parameters.len() > limit {
             return Err(Error::TaskTooLarge { parameters: parameters.len(), limit });
+        }
+        if settings.device_epsilon_cap.is_some() || settings.task_epsilon_cap.is_some() {
+            let reasons = self.forecast(plan.clone(), settings.clone()).await?.reasons;
+            if !reasons.is_empty() {
+                return Err(Error::Impossible { reasons });
+            }
         }
         let (task, rounds, now_ms) = (plan.task.clone(), plan.privacy.rounds(), self.now_ms());
         let new = blocking(move || NewTask::of(plan, parameters, settings)).await??;
@@ -38,22 +44,6 @@ impl Service {
         self.0.store.run_tx("create_task", insert).await?;
         info!(%task, rounds, "task created");
         self.task_status(&task).await
-    }
-
-    /// Makes a token that lets `uses` devices enrol. It is not shown again.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for a token without uses; those of the database.
-    pub async fn create_token(&self, uses: u32) -> Result<String, Error> {
-        if uses == 0 {
-            return Err(Error::Setting { name: "number of uses", expected: "at least 1" });
-        }
-        let (token, now_ms) = (new_token(&self.0.random)?, self.now_ms());
-        let digest = Hashed::of(&token).to_hex();
-        let insert = async move |tx: &mut _| tokens::insert(tx, &digest, uses, now_ms).await;
-        self.0.store.run_tx("create_token", insert).await?;
-        info!(uses, "token created");
-        Ok(token)
     }
 }
 
@@ -73,13 +63,13 @@ impl NewTask {
         Ok(Self { opening, state: encode(&StoredState(state))?, plan, settings })
     }
 
-    async fn insert(self, tx: &mut Tx, now_ms: u64) -> Result<(), Error> {
+    async fn insert(&self, tx: &mut Tx, now_ms: u64) -> Result<(), Error> {
         let Self { plan, opening, state, settings } = self;
-        if !tasks::insert(tx, &plan, opening.model.digest, state, now_ms).await? {
-            return Err(Error::TaskExists { task: plan.task });
+        if !tasks::insert(tx, plan, opening.model.digest, state.clone(), now_ms).await? {
+            return Err(Error::TaskExists { task: plan.task.clone() });
         }
-        controls::insert(tx, &plan.task, &settings).await?;
-        open_round(tx, &plan.task, 0, &opening, now_ms).await
+        controls::insert(tx, &plan.task, settings).await?;
+        open_round(tx, &plan.task, 0, opening, now_ms).await
     }
 }
 
