@@ -24,6 +24,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use adafed_wire::TaskId;
 use sqlx::{Any, AnyConnection, Transaction};
 use tracing::{debug, warn};
 
@@ -51,6 +52,8 @@ pub(crate) struct Tx {
     transaction: Transaction<'static, Any>,
     kind: Kind,
     plans: Arc<Plans>,
+    /// Tasks that it has locked.
+    locked: Vec<TaskId>,
 }
 
 impl Tx {
@@ -97,7 +100,7 @@ impl Store {
     {
         let kind = self.pools.kind;
         let transaction = self.pools.writer.begin_with(kind.begin_write()).await?;
-        let mut tx = Tx { transaction, kind, plans: self.plans.clone() };
+        let mut tx = Tx { transaction, kind, plans: self.plans.clone(), locked: Vec::new() };
         let value = work(&mut tx).await.inspect_err(|e| debug!(tx = name, code = e.code()))?;
         tx.transaction.commit().await?;
         debug!(tx = name, "committed");
@@ -111,7 +114,7 @@ impl Store {
     {
         let kind = self.pools.kind;
         let transaction = self.pools.readers.begin_with(kind.begin_read()).await?;
-        let mut tx = Tx { transaction, kind, plans: self.plans.clone() };
+        let mut tx = Tx { transaction, kind, plans: self.plans.clone(), locked: Vec::new() };
         work(&mut tx).await.inspect_err(|e| debug!(tx = name, code = e.code()))
     }
 
