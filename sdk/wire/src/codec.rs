@@ -1,9 +1,11 @@
 //! The one place that turns messages into bytes and back.
 //!
 //! A message is one version byte and a bincode body with variable-length integers.
-//! Lengths are bounded before anything is allocated.
+//! Lengths are bounded before anything is allocated, by a multiple of the body's own.
 
-use bincode::config::{Configuration, Limit, standard};
+use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
+use bincode::error::DecodeError;
+use bincode::serde::decode_from_slice;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -23,12 +25,25 @@ pub trait Message: Serialize + DeserializeOwned {
     const LIMIT: usize;
 }
 
-/// Largest encoding of any message, in bytes: bounds the decoder's allocations.
-pub const LARGEST: usize = 256 << 20;
+/// Largest encoding of any message, in bytes.
+pub const LARGEST: usize = 512 << 20;
 
-const fn config()
--> Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<LARGEST>> {
-    standard().with_limit::<LARGEST>()
+/// Bincode allocates for a text or a byte string before it looks whether the body has one so
+/// long, unless that goes beyond its limit, which is a constant: so there are three of them.
+/// A body of n bytes claims at most 8 n, as that is what a one-byte integer counts for.
+const SMALL_BODY: usize = 16 << 10;
+const MEDIUM_BODY: usize = 1 << 20;
+
+const fn within<const LIMIT: usize>() -> Configuration<LittleEndian, Varint, Limit<LIMIT>> {
+    standard().with_limit::<LIMIT>()
+}
+
+fn decode_body<M: Message>(body: &[u8]) -> Result<(M, usize), DecodeError> {
+    match body.len() {
+        0..=SMALL_BODY => decode_from_slice(body, within::<{ 8 * SMALL_BODY }>()),
+        0..=MEDIUM_BODY => decode_from_slice(body, within::<{ 8 * MEDIUM_BODY }>()),
+        _ => decode_from_slice(body, within::<LARGEST>()),
+    }
 }
 
 /// Encodes a message.
@@ -46,6 +61,10 @@ pub fn encode<M: Message>(message: &M) -> Result<Vec<u8>, Error> {
 
 /// Decodes a message and checks everything its types promise.
 ///
+/// # Guarantee
+/// Whatever the body promises, no allocation is larger than 1 MiB and 512 bytes for each of
+/// its own.
+///
 /// # Errors
 /// [`Error::TooLarge`], [`Error::Version`], or [`Error::Malformed`] for anything else,
 /// bytes after the end among it.
@@ -56,8 +75,7 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, Error> {
     if version != VERSION {
         return Err(Error::Version { found: version, expected: VERSION });
     }
-    let (message, read) =
-        bincode::serde::decode_from_slice(body, config()).map_err(|e| malformed(e.to_string()))?;
+    let (message, read) = decode_body(body).map_err(|e| malformed(e.to_string()))?;
     if read < body.len() {
         return Err(malformed(format!("{} bytes follow its end", body.len() - read)));
     }
@@ -65,6 +83,7 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, Error> {
 }
 
 fn check_length<M: Message>(bytes: &[u8]) -> Result<(), Error> {
+    const { assert!(M::LIMIT <= LARGEST, "what can be written must be readable") };
     if bytes.len() <= M::LIMIT {
         return Ok(());
     }
