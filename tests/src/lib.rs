@@ -3,4 +3,5 @@
 
 pub mod conformance;
 pub mod fixture;
+pub mod fuzz;
 pub mod host;
