@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use adafed::SimdLevel;
 use adafed::algorithm::{
-    AlgorithmPlan, ImportanceRule, Layout, Mask, Plans, Provenance, Retention, ScaleSettings,
-    SgdSettings, Standardisation,
+    AlgorithmPlan, FederationPlan, ImportanceRule, Layout, Mask, Plans, Provenance, Retention,
+    ScaleSettings, SgdSettings, Standardisation,
 };
 use adafed::data::Examples;
 use adafed::nn::{Model, ModelSpec};
@@ -258,7 +258,7 @@ impl Bench {
     /// Gives the time that the noise took.
     fn private_step(&self) -> Result<Box<dyn FnMut() -> Result<Duration, Failure> + '_>, Failure> {
         let Self { model, data, layout, privacy, algorithm, mask, standardisation, .. } = self;
-        let plans = Plans { layout, privacy, algorithm };
+        let plans = Plans { layout, privacy, algorithm, federation: &FederationPlan::DEFAULT };
         let setting = Setting { model, data, plans, mask, standardisation };
         let round = LocalRound::new(setting)?;
         let permit = permit(privacy)?;
@@ -271,7 +271,7 @@ impl Bench {
             let mut sum = round.clipped_sum(&parameters, &self.indices, seed.dropout(0))?;
             let released = round.release(noise, &mut sum)?;
             drop(sum);
-            round.sgd(&mut parameters, &released, 0)?;
+            round.sgd(&mut parameters, &[], &released, 0)?;
             round.reuse(released);
             Ok(spent)
         }))

@@ -93,7 +93,7 @@ fn unwritable(path: &Path, source: std::io::Error) -> Error {
 fn forecast(task: &Task, clients: u32, cohort: u32) -> String {
     let plan = &task.plan;
     let privacy = &plan.privacy;
-    let up: u64 = (0..privacy.rounds()).map(|r| task.expected_update_bytes(r)).sum();
+    let up: u64 = (0..privacy.rounds()).map(|r| task.plan.expected_update_bytes(r)).sum();
     let dense = privacy.rounds() * plan.layout.len() as u64 * 4;
     format!(
         "plan      {clients} devices, {cohort} a round, {} rounds of which {} warm-up\n\

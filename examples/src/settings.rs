@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use adafed::algorithm::{ImportanceRule, Retention, ScaleSettings};
+use adafed::algorithm::{FederationPlan, ImportanceRule, Retention, ScaleSettings};
 use adafed::privacy::{ClipNorm, Delta, Epsilon, SamplingRate};
 use clap::{Args, ValueEnum};
 
@@ -100,6 +100,11 @@ pub struct Settings {
     #[arg(long, default_value_t = 0.9)]
     pub momentum: f64,
 
+    /// How releases become the next model, as JSON: aggregation, norm_bound, weights,
+    /// adaptivity, proximal, buffer, refresh; such as '{"aggregation": "median"}'.
+    #[arg(long, value_name = "JSON", default_value = "{}", value_parser = federation)]
+    pub federation: FederationPlan,
+
     /// Seed of built-in data, partition, initial model and random mask. The noise is
     /// never seeded: two runs differ by it.
     #[arg(long, default_value_t = 1)]
@@ -129,6 +134,10 @@ pub struct Settings {
     /// Print noise multiplier, steps, epsilon and bytes, and run nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+fn federation(json: &str) -> Result<FederationPlan, String> {
+    serde_json::from_str(json).map_err(|e| e.to_string())
 }
 
 impl Settings {

@@ -47,32 +47,12 @@ impl Task {
             privacy: privacy_plan(settings, nominal_examples)?,
             algorithm: algorithm_plan(settings),
             rounds: round_plan(settings),
+            federation: settings.federation,
         };
         plan.check()?;
         let parameters = model.initial(settings.seed);
         let epsilon = plan.privacy.epsilon();
         Ok(Self { plan, parameters, epsilon })
-    }
-
-    /// Expected bytes of one update in `round`: the packed width of noise whose
-    /// standard deviation is 32 to 64 units, times the active coordinates.
-    #[must_use]
-    pub fn expected_update_bytes(&self, round: u64) -> u64 {
-        let privacy = &self.plan.privacy;
-        let d = self.plan.layout.len();
-        let active = if privacy.is_warmup(round) {
-            d
-        } else {
-            let t = round - privacy.warmup.rounds;
-            self.plan.algorithm.retention.active_count(t, privacy.main.rounds, d)
-        };
-        let steps = f64::from(privacy.local_steps).sqrt();
-        let units = privacy.noise_std_steps(round) * steps
-            / f64::from(self.plan.upload_shift(round)).exp2();
-        // The largest of `active` normal draws lies near sqrt(2 ln active) deviations.
-        let largest = units * (2.0 * (active as f64).ln()).sqrt().max(1.0);
-        let width = (2.0 * largest).log2().ceil();
-        (active as f64 * width / 8.0).ceil() as u64
     }
 }
 

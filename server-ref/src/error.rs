@@ -258,6 +258,9 @@ pub enum Error {
     /// Environment: somebody else holds the database.
     #[error("the database is busy, nothing was stored; try again")]
     StorageBusy,
+    /// Environment: two transactions met; the store runs them again.
+    #[error("two transactions met, nothing was stored; try again")]
+    StorageConflict,
     /// Environment: the database cannot be read or written.
     #[error("the database cannot be used, nothing was stored: {0}")]
     Storage(#[source] sqlx::Error),
@@ -336,6 +339,7 @@ impl Error {
             Self::Stale { .. } => "server/stale",
             Self::StorageFull => "server/storage-full",
             Self::StorageBusy => "server/storage-busy",
+            Self::StorageConflict => "server/storage-conflict",
             Self::Storage(_) => "server/storage",
             Self::SchemaTooNew { .. } => "server/schema-too-new",
             Self::Schema(_) => "server/schema",
@@ -353,12 +357,21 @@ impl Error {
             self,
             Self::StorageFull
                 | Self::StorageBusy
+                | Self::StorageConflict
                 | Self::Storage(_)
                 | Self::Replayed { .. }
                 | Self::TooManyRequests { .. }
                 | Self::Overloaded { .. }
                 | Self::Randomness
                 | Self::Stopped
+        )
+    }
+
+    /// Whether it is the database's: whatever was asked for may be tried again as it is.
+    pub(crate) const fn is_storage(&self) -> bool {
+        matches!(
+            self,
+            Self::StorageFull | Self::StorageBusy | Self::StorageConflict | Self::Storage(_)
         )
     }
 
@@ -370,15 +383,43 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(e: sqlx::Error) -> Self {
-        // The low byte of an SQLite result code is its kind, the rest refines it.
-        const BUSY: i32 = 5;
-        const LOCKED: i32 = 6;
-        const FULL: i32 = 13;
-        let code = e.as_database_error().and_then(|e| e.code()?.parse::<i32>().ok());
-        match (code.map(|c| c & 0xff), &e) {
-            (Some(BUSY | LOCKED), _) | (None, sqlx::Error::PoolTimedOut) => Self::StorageBusy,
-            (Some(FULL), _) => Self::StorageFull,
-            _ => Self::Storage(e),
+        let code = e.as_database_error().and_then(|e| e.code()).unwrap_or_default();
+        match &e {
+            sqlx::Error::PoolTimedOut => Self::StorageBusy,
+            // A server that went away comes back: what was under way is tried again.
+            sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+                Self::StorageBusy
+            }
+            // PostgreSQL's codes have five characters, SQLite's are numbers of at most four.
+            _ if code.len() == 5 => postgres_error(&code).unwrap_or(Self::Storage(e)),
+            _ => sqlite_error(&code).unwrap_or(Self::Storage(e)),
         }
+    }
+}
+
+/// PostgreSQL's error codes, appendix A of its manual.
+fn postgres_error(code: &str) -> Option<Error> {
+    match code {
+        "40001" | "40P01" => Some(Error::StorageConflict),
+        // disk_full, configuration_limit_exceeded
+        "53100" | "53400" => Some(Error::StorageFull),
+        // Out of connections or memory, shutting down or starting up, a lock not to be had.
+        "53000" | "53200" | "53300" | "57P01" | "57P02" | "57P03" | "55P03" => {
+            Some(Error::StorageBusy)
+        }
+        code if code.starts_with("08") => Some(Error::StorageBusy),
+        _ => None,
+    }
+}
+
+/// SQLite's result codes: the low byte is the kind, the rest refines it.
+fn sqlite_error(code: &str) -> Option<Error> {
+    const BUSY: i32 = 5;
+    const LOCKED: i32 = 6;
+    const FULL: i32 = 13;
+    match code.parse::<i32>().ok()? & 0xff {
+        BUSY | LOCKED => Some(Error::StorageBusy),
+        FULL => Some(Error::StorageFull),
+        _ => None,
     }
 }

@@ -220,7 +220,7 @@ pub struct Forecast {
     pub parameters: u64,
     /// Active coordinates of the first and of the last round under a mask.
     pub active_coordinates: [u64; 2],
-    /// Bytes of one update with every coordinate, and of the first under a mask, nearly.
+    /// Expected bytes of one update's values in the first round, and in the first under a mask.
     pub update_bytes: [u64; 2],
 }
 
@@ -284,6 +284,18 @@ pub enum Scope {
     Evaluate,
     /// Everything.
     Admin,
+}
+
+impl Scope {
+    /// Name, as in the database and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Evaluate => "evaluate",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// A token of a person or program, as the operator sees it later.

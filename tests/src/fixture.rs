@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use adafed::algorithm::{AlgorithmPlan, ImportanceRule, SgdSettings};
+use adafed::algorithm::{AlgorithmPlan, FederationPlan, ImportanceRule, SgdSettings};
 use adafed::data::Examples;
 use adafed::nn::{LayerSpec, Loss, Model, ModelSpec};
 use adafed::privacy::{
@@ -82,6 +82,7 @@ pub fn plan(privacy: PrivacyPlan, cohort: u32) -> Result<TaskPlan, Failure> {
             deadline_ms: 600_000,
             retry_after_ms: 10,
         },
+        federation: FederationPlan::default(),
     })
 }
 

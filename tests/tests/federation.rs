@@ -7,7 +7,7 @@ use adafed::data::{Examples, digits};
 use adafed::nn::Model;
 use adafed::privacy::Policy;
 use adafed::transport::{HttpTransport, Request, Transport};
-use adafed::wire::{MaskMessage, decode};
+use adafed::wire::{MaskMessage, TaskPlan, decode};
 use adafed::{Activity, Next};
 use adafed_tests::fixture::{Failure, device, http, parameters, plan, policy, privacy, spec, task};
 use adafed_tests::host::{Host, is_finished, tick_until};
@@ -181,8 +181,17 @@ fn examples_of_another_shape_are_refused_by_name() -> Result<(), Failure> {
 
 #[test]
 fn a_restored_round_gives_the_same_bytes_and_cannot_be_released_twice() -> Result<(), Failure> {
+    for proximal in [0.0, 0.5] {
+        let mut plan = plan(privacy(1, 1, 3)?, 1)?;
+        plan.federation.proximal = proximal;
+        restores(&plan)?;
+    }
+    Ok(())
+}
+
+fn restores(plan: &TaskPlan) -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
-    let host = Host::start(folder.path(), &plan(privacy(1, 1, 3)?, 1)?)?;
+    let host = Host::start(folder.path(), plan)?;
     let home = folder.path().join("device");
     let mut device = host.device(&home, digits(1, 200), 20.0)?;
     tick_until(&mut device, |a| matches!(a, Activity::Trained { steps: 2, .. }))?;

@@ -25,6 +25,17 @@ pub enum ImportanceRule {
     Random,
 }
 
+impl ImportanceRule {
+    /// What one released value says about its coordinate: |g|, or g^2 less the noise's
+    /// variance. The random control is not asked.
+    pub(crate) fn sample(self, g: f64, noise_std: f64) -> f64 {
+        match self {
+            Self::Abs | Self::Random => g.abs(),
+            Self::Debiased => g * g - noise_std * noise_std,
+        }
+    }
+}
+
 impl FromStr for ImportanceRule {
     type Err = Error;
     fn from_str(s: &str) -> Result<Self, Error> {
@@ -115,8 +126,8 @@ impl Importance {
     pub fn add(&mut self, release: &ReleasedGradient) {
         self.count += 1;
         for (j, (&g, &noise_std)) in release.values().iter().zip(release.noise_std()).enumerate() {
-            self.sum_abs[j] += g.abs();
-            self.sum_debiased[j] += g * g - noise_std * noise_std;
+            self.sum_abs[j] += ImportanceRule::Abs.sample(g, noise_std);
+            self.sum_debiased[j] += ImportanceRule::Debiased.sample(g, noise_std);
         }
     }
 
@@ -154,6 +165,13 @@ impl Score {
     #[must_use]
     pub const fn provenance(&self) -> Provenance {
         self.provenance
+    }
+
+    /// The ranking that has the coordinates in this order, each once.
+    pub(crate) fn of_order(order: &[u32], provenance: Provenance) -> Self {
+        let mut values = vec![0.0; order.len()];
+        order.iter().rev().enumerate().for_each(|(value, &j)| values[j as usize] = value as f64);
+        Self { values, provenance }
     }
 
     #[cfg(test)]

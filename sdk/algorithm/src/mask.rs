@@ -33,12 +33,17 @@ impl Mask {
     /// The `k` coordinates of the highest score; ties go to the lower index.
     #[must_use]
     pub fn top_k(score: &Score, k: usize) -> Self {
-        let values = score.values();
-        let mut order: Vec<u32> = (0..values.len() as u32).collect();
-        order.sort_by(|&i, &j| values[j as usize].total_cmp(&values[i as usize]).then(i.cmp(&j)));
+        let mut order = Self::descending(score.values());
         order.truncate(k);
         order.sort_unstable();
-        Self { len: values.len(), active: order, provenance: score.provenance() }
+        Self { len: score.values().len(), active: order, provenance: score.provenance() }
+    }
+
+    /// All coordinates from the highest value to the lowest; ties go to the lower index.
+    pub(crate) fn descending(values: &[f64]) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..values.len() as u32).collect();
+        order.sort_by(|&i, &j| values[j as usize].total_cmp(&values[i as usize]).then(i.cmp(&j)));
+        order
     }
 
     /// A mask as its publisher sent it: `active` ascending, without repetition, below `d`.

@@ -3,78 +3,10 @@
 use adafed_privacy::Released;
 
 use crate::Error;
+use crate::aggregation::ReleasedSum;
+use crate::error::check_finite;
 use crate::mask::Mask;
 use crate::standardise::Standardisation;
-
-/// Exact sum of the releases of `devices` devices over `steps` local steps each, one
-/// entry an active coordinate, in grid steps.
-///
-/// Integers: the sum is the same whatever the order of arrival.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReleasedSum {
-    values: Vec<i64>,
-    devices: u32,
-    steps: u32,
-}
-
-impl ReleasedSum {
-    /// An empty sum over `active` coordinates, of devices that take `steps` steps each.
-    #[must_use]
-    pub fn new(active: usize, steps: u32) -> Self {
-        Self { values: vec![0; active], devices: 0, steps }
-    }
-
-    /// One device's releases, step by step.
-    ///
-    /// # Errors
-    /// [`Error::Length`] when they do not cover the same coordinates.
-    pub fn of_steps(releases: &[Released]) -> Result<Self, Error> {
-        let active = releases.first().map_or(0, |r| r.values().len());
-        let mut sum = Self::new(active, releases.len() as u32);
-        releases.iter().try_for_each(|r| sum.add_values(r.values()))?;
-        sum.devices = 1;
-        Ok(sum)
-    }
-
-    /// Adds what one device sent: it left a noise mechanism, so it is public.
-    ///
-    /// # Errors
-    /// [`Error::Length`] when it does not have one value an active coordinate.
-    pub fn add_device(&mut self, values: &[i64]) -> Result<(), Error> {
-        self.add_values(values)?;
-        self.devices += 1;
-        Ok(())
-    }
-
-    fn add_values(&mut self, values: &[i64]) -> Result<(), Error> {
-        let (found, expected) = (values.len(), self.values.len());
-        if found != expected {
-            return Err(Error::Length { what: "release", found, expected });
-        }
-        // Saturation bounds what a hostile device can do to a limit of the number
-        // format; an honest sum stays far below it.
-        self.values.iter_mut().zip(values).for_each(|(s, &v)| *s = s.saturating_add(v));
-        Ok(())
-    }
-
-    /// The sums, in grid steps.
-    #[must_use]
-    pub fn values(&self) -> &[i64] {
-        &self.values
-    }
-
-    /// Devices in the sum.
-    #[must_use]
-    pub const fn devices(&self) -> u32 {
-        self.devices
-    }
-
-    /// Local steps of each device.
-    #[must_use]
-    pub const fn steps(&self) -> u32 {
-        self.steps
-    }
-}
 
 /// The constants that take a sum on the lattice back to a gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,10 +27,10 @@ struct Restorer<'a> {
 }
 
 impl<'a> Restorer<'a> {
-    /// For `found` values that are summed over `devices` with `steps` steps each.
+    /// For `found` values that are sums of `uses` steps.
     fn new(
         found: usize,
-        uses: (u32, u32),
+        uses: f64,
         mask: &Mask,
         standardisation: &'a Standardisation,
         scale: ReleaseScale,
@@ -107,7 +39,6 @@ impl<'a> Restorer<'a> {
         if found != expected {
             return Err(Error::Length { what: "sum of releases", found, expected });
         }
-        let uses = f64::from(uses.0) * f64::from(uses.1);
         if uses == 0.0 {
             let (value, expected) = ("0 devices or steps".to_owned(), "at least one of each");
             return Err(Error::Setting { name: "sum of releases", value, expected });
@@ -117,9 +48,14 @@ impl<'a> Restorer<'a> {
 
     /// Calls `visit` with each active coordinate and its gradient.
     #[inline(always)]
-    fn for_each(&self, active: &[u32], values: &[i64], mut visit: impl FnMut(usize, f64)) {
+    fn for_each(
+        &self,
+        active: &[u32],
+        values: impl Iterator<Item = f64>,
+        mut visit: impl FnMut(usize, f64),
+    ) {
         let (scales, centres) = (self.standardisation.scales(), self.standardisation.centres());
-        let each = active.iter().zip(values).map(|(&j, &value)| (j as usize, value as f64));
+        let each = active.iter().zip(values).map(|(&j, value)| (j as usize, value));
         let mean = self.mean;
         // Which of them there are is asked once, not for each coordinate.
         match (scales, centres) {
@@ -133,10 +69,22 @@ impl<'a> Restorer<'a> {
     }
 }
 
-/// A plain SGD step of `parameters` `[d]`, in place, along one device's own release.
+/// FedProx's pull (Li et al. 2020, arXiv 1812.06127): the gradient of mu/2 |w - w0|^2.
+#[derive(Clone, Copy, Debug)]
+pub struct Proximal<'a> {
+    /// mu.
+    pub strength: f64,
+    /// w0: the model that the round started from, `[d]`.
+    pub start: &'a [f32],
+}
+
+/// A plain SGD step of `parameters` `[d]`, in place, along one device's own release:
+/// w <- w - rate (g + mu (w - w0)) on active coordinates; on frozen ones w is w0.
+/// Post-processing of a release.
 ///
 /// # Errors
-/// As [`ReleasedGradient::restore`].
+/// As [`ReleasedGradient::restore`], and [`Error::Length`] or [`Error::NotFinite`] for a w0
+/// that does not fit.
 pub fn descend(
     parameters: &mut [f32],
     released: &Released,
@@ -144,37 +92,51 @@ pub fn descend(
     standardisation: &Standardisation,
     scale: ReleaseScale,
     rate: f64,
+    proximal: Option<Proximal<'_>>,
 ) -> Result<(), Error> {
     let values = released.values();
-    let restorer = Restorer::new(values.len(), (1, 1), mask, standardisation, scale)?;
-    descend_part(parameters, 0, mask.active(), values, &restorer, rate);
+    let restorer = Restorer::new(values.len(), 1.0, mask, standardisation, scale)?;
+    let active = mask.active();
+    match proximal {
+        None => {
+            let step = |_, w: f64, gradient: f64| w - rate * gradient;
+            descend_part(parameters, 0, active, values, &restorer, &step);
+        }
+        Some(Proximal { strength, start }) => {
+            check_finite("start of the round", start, parameters.len())?;
+            let pull = |j: usize, w: f64| strength * (w - f64::from(start[j]));
+            let step = |j, w: f64, gradient: f64| w - rate * (gradient + pull(j, w));
+            descend_part(parameters, 0, active, values, &restorer, &step);
+        }
+    }
     Ok(())
 }
 
 /// Coordinates that are moved by one thread at a time.
 const PART: usize = 1 << 14;
 
-/// As [`descend`], for the coordinates from `start` on, cut in two for as long as it pays.
+/// Replaces each active coordinate w from `start` on by `step(j, w, gradient)`; cut in two
+/// for as long as it pays.
 fn descend_part(
     parameters: &mut [f32],
     start: usize,
     active: &[u32],
     values: &[i64],
     restorer: &Restorer<'_>,
-    rate: f64,
+    step: &(impl Fn(usize, f64, f64) -> f64 + Sync),
 ) {
     if active.len() <= PART {
-        return restorer.for_each(active, values, |j, gradient| {
+        return restorer.for_each(active, values.iter().map(|&v| v as f64), |j, gradient| {
             let parameter = &mut parameters[j - start];
-            *parameter = (f64::from(*parameter) - rate * gradient) as f32;
+            *parameter = step(j, f64::from(*parameter), gradient) as f32;
         });
     }
     let half = active.len() / 2;
     let border = active[half] as usize;
     let (first, second) = parameters.split_at_mut(border - start);
     rayon::join(
-        || descend_part(first, start, &active[..half], &values[..half], restorer, rate),
-        || descend_part(second, border, &active[half..], &values[half..], restorer, rate),
+        || descend_part(first, start, &active[..half], &values[..half], restorer, step),
+        || descend_part(second, border, &active[half..], &values[half..], restorer, step),
     );
 }
 
@@ -187,8 +149,10 @@ pub struct ReleasedGradient {
 }
 
 impl ReleasedGradient {
-    /// Restores and averages a sum of releases: g = b S / (K E L) + a on active
-    /// coordinates, with noise of standard deviation sigma C b / (L sqrt(K E)).
+    /// Restores and averages a sum of releases: g = b S / (W E L) + a on active
+    /// coordinates, with noise of standard deviation sigma C b / (L sqrt(K E)), where W is
+    /// the sum's divisor and K its [`ReleasedSum::effective_devices`]; without weights both
+    /// are the number of devices.
     ///
     /// `a` is added once: n/L is not used, because n is private.
     ///
@@ -201,20 +165,26 @@ impl ReleasedGradient {
         standardisation: &Standardisation,
         scale: ReleaseScale,
     ) -> Result<Self, Error> {
-        let (found, uses) = (sum.values.len(), (sum.devices, sum.steps));
+        let (found, steps) = (sum.values().len(), f64::from(sum.steps()));
+        let uses = sum.divisor() as f64 * steps;
         let restorer = Restorer::new(found, uses, mask, standardisation, scale)?;
         let mut gradient = Self::zeros(mask.len());
-        let uses = f64::from(sum.devices) * f64::from(sum.steps);
-        restorer.for_each(mask.active(), &sum.values, |j, value| {
+        let noise_uses = sum.effective_devices() * steps;
+        restorer.for_each(mask.active(), sum.values().iter().map(|&v| v as f64), |j, value| {
             let b_over_l = standardisation.scale(j) / scale.expected_batch;
             gradient.values[j] = value;
-            gradient.noise_std[j] = scale.noise_std * b_over_l / uses.sqrt();
+            gradient.noise_std[j] = scale.noise_std * b_over_l / noise_uses.sqrt();
         });
         Ok(gradient)
     }
 
-    fn zeros(d: usize) -> Self {
+    pub(crate) fn zeros(d: usize) -> Self {
         Self { values: vec![0.0; d], noise_std: vec![0.0; d] }
+    }
+
+    /// Sets one coordinate to a combination of releases.
+    pub(crate) fn set(&mut self, j: usize, value: f64, noise_std: f64) {
+        (self.values[j], self.noise_std[j]) = (value, noise_std);
     }
 
     /// A gradient from published values: for conformance with the reference, which

@@ -4,11 +4,13 @@
 use adafed_privacy::PrivacyPlan;
 use serde::{Deserialize, Serialize};
 
+use crate::aggregation::ReleasedSum;
 use crate::error::check_finite;
+use crate::federation::{BaseRound, FederationPlan, RunningImportance, combine};
 use crate::importance::{Importance, ImportanceRule, Score};
 use crate::mask::Mask;
-use crate::optimizer::{Sgd, SgdSettings};
-use crate::release::{ReleaseScale, ReleasedGradient, ReleasedSum};
+use crate::optimizer::{SecondMoment, Sgd, SgdSettings};
+use crate::release::{ReleaseScale, ReleasedGradient};
 use crate::retention::Retention;
 use crate::scale::{ScaleRule, ScaleSettings, ScaleState};
 use crate::standardise::Standardisation;
@@ -57,6 +59,8 @@ pub struct Plans<'a> {
     pub privacy: &'a PrivacyPlan,
     /// Algorithm plan.
     pub algorithm: &'a AlgorithmPlan,
+    /// Federation plan.
+    pub federation: &'a FederationPlan,
 }
 
 impl Plans<'_> {
@@ -81,6 +85,22 @@ pub struct TrainingState {
     importance: Importance,
     score: Option<Score>,
     scale: ScaleState,
+    /// Left out of every encoding while it is empty, as it is for most plans.
+    #[serde(default, skip_serializing_if = "Memory::is_empty")]
+    memory: Memory,
+}
+
+/// What only some federation plans keep from round to round.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Memory {
+    second: SecondMoment,
+    importance: RunningImportance,
+}
+
+impl Memory {
+    const fn is_empty(&self) -> bool {
+        self.second.is_empty() && self.importance.is_empty()
+    }
 }
 
 impl TrainingState {
@@ -98,6 +118,7 @@ impl TrainingState {
             importance: Importance::new(d),
             score: None,
             scale: ScaleState::new(d),
+            memory: Memory::default(),
         })
     }
 
@@ -113,22 +134,29 @@ impl TrainingState {
         &self.parameters
     }
 
+    /// Whether the state holds what only some federation plans keep: a second moment or a
+    /// running importance. Where it does not, its encoding leaves them out.
+    #[must_use]
+    pub const fn has_memory(&self) -> bool {
+        !self.memory.is_empty()
+    }
+
     /// The mask of the next round.
     #[must_use]
     pub fn mask(&self, plans: Plans<'_>) -> Mask {
         let d = self.parameters.len();
-        let privacy = plans.privacy;
         match &self.score {
-            Some(score) => {
-                let t = self.round.saturating_sub(privacy.warmup.rounds);
-                let t = t.min(privacy.main.rounds.saturating_sub(1));
-                Mask::top_k(
-                    score,
-                    plans.algorithm.retention.active_count(t, privacy.main.rounds, d),
-                )
-            }
+            Some(score) => Mask::top_k(score, self.active_count(plans)),
             None => Mask::full(d),
         }
+    }
+
+    /// Active coordinates of the next round, by the thaw's schedule over the main phase.
+    fn active_count(&self, plans: Plans<'_>) -> usize {
+        let Plans { privacy, algorithm, .. } = plans;
+        let rounds = privacy.main.rounds;
+        let t = self.round.saturating_sub(privacy.warmup.rounds).min(rounds.saturating_sub(1));
+        algorithm.retention.active_count(t, rounds, self.parameters.len())
     }
 
     /// The standardisation of the next round: none while importance is being learned.
@@ -162,26 +190,66 @@ impl TrainingState {
         standardisation: &Standardisation,
         sum: &ReleasedSum,
     ) -> Result<(), Error> {
-        let scale = plans.release_scale(self.round);
-        let gradient = ReleasedGradient::restore(sum, mask, standardisation, scale)?;
+        let round = self.round;
+        self.advance_buffered(plans, &[BaseRound { round, mask, standardisation, sum }])
+    }
+
+    /// As [`TrainingState::advance`], with the updates of several base rounds, each with
+    /// the mask and standardisation its devices used; the order of `parts` does not matter.
+    /// The step covers the coordinates that were active in any base round with updates.
+    ///
+    /// # Errors
+    /// As [`TrainingState::advance`]; [`Error::Setting`] for a base round that
+    /// [`Plans::admits`] refuses or that comes twice, and for no update at all.
+    pub fn advance_buffered(
+        &mut self,
+        plans: Plans<'_>,
+        parts: &[BaseRound<'_>],
+    ) -> Result<(), Error> {
+        let (mask, gradient) = combine(plans, self.round, parts)?;
         let mut next = self.clone();
-        next.step(plans, mask, &gradient);
-        check_finite("model after the round", &next.parameters, mask.len())?;
+        next.step(plans, &mask, &gradient);
+        next.check(plans)?;
         *self = next;
         Ok(())
     }
 
+    /// Refuses a step that left a number that is not finite where the next steps need one.
+    fn check(&self, plans: Plans<'_>) -> Result<(), Error> {
+        let d = self.parameters.len();
+        check_finite("model after the round", &self.parameters, d)?;
+        if plans.federation.adaptivity.settings().is_none() {
+            return Ok(());
+        }
+        // The denominator can hide a moment that overflowed.
+        check_finite("first moment after the round", self.optimizer.velocity(), d)?;
+        check_finite("second moment after the round", self.memory.second.values(), d)
+    }
+
     fn step(&mut self, plans: Plans<'_>, mask: &Mask, gradient: &ReleasedGradient) {
-        let Plans { privacy, algorithm, .. } = plans;
-        let warmup = privacy.is_warmup(self.round);
-        if warmup {
+        let Plans { privacy, algorithm, federation, .. } = plans;
+        if privacy.is_warmup(self.round) {
             self.importance.add(gradient);
+        } else if let Some(refresh) = &federation.refresh {
+            let running = &mut self.memory.importance;
+            running.update(gradient, mask, algorithm.importance, refresh.decay);
         }
         self.scale.update(gradient, mask, &algorithm.scale);
-        let rate = algorithm.optimizer.learning_rate_at(self.round, privacy.rounds());
-        let momentum = algorithm.optimizer.momentum;
-        self.optimizer.step(&mut self.parameters, gradient, mask, rate, momentum);
+        self.optimise(plans, mask, gradient);
         self.count_round(plans);
+    }
+
+    fn optimise(&mut self, plans: Plans<'_>, mask: &Mask, gradient: &ReleasedGradient) {
+        let (settings, adaptivity) = (&plans.algorithm.optimizer, &plans.federation.adaptivity);
+        let rate = settings.learning_rate_at(self.round, plans.privacy.rounds());
+        let (sgd, parameters) = (&mut self.optimizer, &mut self.parameters);
+        let Some(adaptive) = adaptivity.settings() else {
+            return sgd.step(parameters, gradient, mask, rate, settings.momentum);
+        };
+        let second = &mut self.memory.second;
+        second.update(gradient, mask, adaptivity);
+        let rates = (rate, settings.momentum);
+        sgd.step_adaptive(parameters, gradient, mask, rates, (second, adaptive));
     }
 
     /// Moves to the next round without a step: the round brought too few reports. Its
@@ -192,17 +260,48 @@ impl TrainingState {
     /// |---|---|
     /// | last warm-up round | importance is scored from the releases seen so far |
     /// | no release in the whole warm-up | nothing is known, so the mask stays full |
+    /// | a round before which the mask is made anew | it is, once any release was seen |
     pub fn skip_round(&mut self, plans: Plans<'_>) {
         self.count_round(plans);
     }
 
     fn count_round(&mut self, plans: Plans<'_>) {
-        let Plans { privacy, algorithm, .. } = plans;
-        let warmup = privacy.is_warmup(self.round);
+        let warmup = plans.privacy.is_warmup(self.round);
         self.round += 1;
-        let learned = self.importance.count() > 0;
-        if warmup && learned && !privacy.is_warmup(self.round) {
-            self.score = Some(self.importance.score(algorithm.importance, algorithm.random_seed));
+        if plans.privacy.is_warmup(self.round) {
+            return;
         }
+        if warmup {
+            self.rank(plans);
+        } else {
+            self.rank_again(plans);
+        }
+    }
+
+    /// The first ranking, where the warm-up released anything.
+    fn rank(&mut self, plans: Plans<'_>) {
+        let Plans { algorithm, federation, .. } = plans;
+        if self.importance.count() == 0 {
+            return;
+        }
+        let score = self.importance.score(algorithm.importance, algorithm.random_seed);
+        if federation.refresh.is_some() {
+            self.memory.importance.start(&score, algorithm.importance);
+        }
+        self.score = Some(score);
+    }
+
+    /// A later ranking, where the plan has one before this round and anything is known.
+    fn rank_again(&mut self, plans: Plans<'_>) {
+        let Plans { privacy, algorithm, federation, .. } = plans;
+        let t = self.round - privacy.warmup.rounds;
+        let Some(refresh) = federation.refresh.filter(|r| r.is_due(t)) else { return };
+        let unknown = self.score.is_none() && self.memory.importance.is_empty();
+        if t >= privacy.main.rounds || unknown {
+            return;
+        }
+        let counts = (self.parameters.len(), self.active_count(plans));
+        let running = &self.memory.importance;
+        self.score = Some(running.ranking(algorithm, &refresh, counts, self.round));
     }
 }

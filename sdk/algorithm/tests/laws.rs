@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use adafed_algorithm::{
-    AlgorithmPlan, ImportanceRule, Layout, Mask, Plans, Provenance, ReleasedGradient, ReleasedSum,
-    SgdSettings, Standardisation, TensorLayout, TrainingState,
+    AlgorithmPlan, FederationPlan, ImportanceRule, Layout, Mask, Plans, Provenance,
+    ReleasedGradient, ReleasedSum, SgdSettings, Standardisation, TensorLayout, TrainingState,
 };
 use adafed_privacy::accounting::calibration::{CalibrateBy, PhaseShape, Target, noise_multiplier};
 use adafed_privacy::{
@@ -84,7 +84,12 @@ fn restored(
     seed: u64,
 ) -> ReleasedGradient {
     let (layout, algorithm) = (layout(), algorithm("none"));
-    let plans = Plans { layout: &layout, privacy: plan, algorithm: &algorithm };
+    let plans = Plans {
+        layout: &layout,
+        privacy: plan,
+        algorithm: &algorithm,
+        federation: &FederationPlan::DEFAULT,
+    };
     let released = release((plan, permit), mask, standardisation, examples, seed);
     let sum = ReleasedSum::of_steps(&[released]).unwrap();
     ReleasedGradient::restore(&sum, mask, standardisation, plans.release_scale(0)).unwrap()
@@ -141,7 +146,12 @@ fn a_device_cannot_move_the_divisor_by_its_own_number_of_examples() {
 
 fn advance(state: &mut TrainingState, scale: &str, seed: u64) -> (Mask, Standardisation) {
     let (layout, plan, algorithm) = (layout(), privacy(), algorithm(scale));
-    let plans = Plans { layout: &layout, privacy: &plan, algorithm: &algorithm };
+    let plans = Plans {
+        layout: &layout,
+        privacy: &plan,
+        algorithm: &algorithm,
+        federation: &FederationPlan::DEFAULT,
+    };
     let mask = state.mask(plans);
     let standardisation = state.standardisation(plans, &mask).unwrap();
     let examples: [[f32; D]; 6] = [std::array::from_fn(|j| (j as f32 - 50.0) / 200.0); 6];
@@ -196,7 +206,12 @@ fn an_update_that_is_not_finite_changes_nothing() {
         optimizer: SgdSettings { learning_rate: 1e300, final_share: 1.0, momentum: 0.0 },
         ..algorithm("none")
     };
-    let plans = Plans { layout: &layout, privacy: &plan, algorithm: &algorithm };
+    let plans = Plans {
+        layout: &layout,
+        privacy: &plan,
+        algorithm: &algorithm,
+        federation: &FederationPlan::DEFAULT,
+    };
     let mut state = TrainingState::new(&layout, vec![0.0; D]).unwrap();
     let before = state.clone();
     let mut sum = ReleasedSum::new(D, 1);

@@ -31,11 +31,20 @@ struct Saved {
     steps: u32,
     sums: RoundRelease,
     parameters: ModelMessage,
+    /// The round's model, where the plan's proximal term draws local steps back to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start: Option<ModelMessage>,
 }
 
 impl Message for Saved {
     const NAME: &'static str = "saved round";
     const LIMIT: usize = adafed_wire::LARGEST;
+    // No start.
+    const ADDED: &[u8] = &[0];
+
+    fn is_extended(&self) -> bool {
+        self.start.is_some()
+    }
 }
 
 /// A round in progress.
@@ -56,7 +65,7 @@ impl Job {
         task: &TaskId,
         assignment: &Assignment,
     ) -> Result<Self, Error> {
-        let (_, plan) = connection.plan::<TaskPlan>(task, &assignment.plan)?;
+        let (decoded, plan) = connection.plan::<TaskPlan>(task, &assignment.plan)?;
         let (parameters, _) =
             connection.content::<ModelMessage>(task, &assignment.model, "model")?;
         let (_, mask) = connection.content::<MaskMessage>(task, &assignment.mask, "mask")?;
@@ -65,7 +74,10 @@ impl Job {
         let seed = NoiseSeed::from_os()?;
         let assignment = assignment.clone();
         let (steps, sums) = (0, RoundRelease::new());
-        Self::new(Saved { assignment, plan, mask, scale, seed, steps, sums, parameters }, task)
+        let proximal = decoded.federation.proximal > 0.0;
+        let start = proximal.then(|| parameters.clone());
+        let saved = Saved { assignment, plan, mask, scale, seed, steps, sums, parameters, start };
+        Self::new(saved, task)
     }
 
     /// Goes on from saved bytes.
@@ -88,6 +100,7 @@ impl Job {
         }
         let d = plan.layout.len();
         adafed_algorithm::TrainingState::new(&plan.layout, saved.parameters.parameters.clone())?;
+        check_start(&saved, &plan)?;
         let mask = decode::<MaskMessage>(&saved.mask)?.mask(d)?;
         let scale: ScaleMessage = decode(&saved.scale)?;
         let standardisation = scale.standardisation(&mask, &plan.layout)?;
@@ -149,10 +162,11 @@ impl Job {
             Some(kept) => LocalRound::resume(setting, kept),
             None => LocalRound::new(setting)?,
         };
-        let Saved { seed, steps, sums, parameters, assignment, .. } = &mut self.saved;
+        let Saved { seed, steps, sums, parameters, start, assignment, .. } = &mut self.saved;
         let released = local.step(&parameters.parameters, permit, seed, *steps)?;
         if *steps + 1 < self.plan.privacy.local_steps {
-            local.sgd(&mut parameters.parameters, &released, assignment.round)?;
+            let start = start.as_ref().map_or(&[][..], |start| &start.parameters);
+            local.sgd(&mut parameters.parameters, start, &released, assignment.round)?;
         }
         sums.add(&released)?;
         *steps += 1;
@@ -169,6 +183,15 @@ impl Job {
         let update = Update { task: task.clone(), round, plan, model, mask, values };
         Ok(Outbox { round, body: encode(&update)? })
     }
+}
+
+/// A round's start is there exactly where the plan needs it; a step checks its length.
+fn check_start(saved: &Saved, plan: &TaskPlan) -> Result<(), Error> {
+    if saved.start.is_some() == (plan.federation.proximal > 0.0) {
+        return Ok(());
+    }
+    let reason = "it keeps the model it started from, or does not, against its plan".to_owned();
+    Err(adafed_wire::Error::Malformed { what: Saved::NAME, reason }.into())
 }
 
 /// A release on its way: the exact bytes, kept until the server has them.

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use adafed_algorithm::{Mask, Plans, Standardisation, descend};
+use adafed_algorithm::{Mask, Plans, Proximal, Standardisation, descend};
 use adafed_privacy::{
     ClippedSum, Noise, NoiseMemory, NoiseSeed, Permit, Places, Released, Rounded,
 };
@@ -68,7 +68,7 @@ pub struct Setting<'a> {
     pub model: &'a Model,
     /// The device's examples.
     pub data: &'a dyn Dataset,
-    /// Layout, privacy plan and algorithm plan.
+    /// Layout, privacy plan, algorithm plan and federation plan.
     pub plans: Plans<'a>,
     /// Active coordinates.
     pub mask: &'a Mask,
@@ -243,19 +243,31 @@ impl<'a> LocalRound<'a> {
         RoundSum { kept: self.kept.clone(), workers }
     }
 
-    /// A plain SGD step of the parameters, in place, along one release.
+    /// A plain SGD step of the parameters, in place, along one release; under a plan with a
+    /// proximal term mu, w <- w - lr (g + mu (w - w0)) with w0 the round's model in `start`
+    /// `[d]`, which is not read otherwise. Post-processing of releases.
+    ///
+    /// It moves where the next release of the round is taken, no more: what is uploaded is
+    /// the sum of the releases, not the model reached. Averaging the models w_E instead would
+    /// average w0 - w_E = lr sum_e (g_e + mu (w_e - w0)): the server leaves out the pull,
+    /// which is a function of the releases g_e alone, and sees their sum at full precision
+    /// and with noise of a known variance.
     ///
     /// # Errors
-    /// Where the release has not one value an active coordinate.
+    /// Where the release has not one value an active coordinate, or `start` is needed and
+    /// has not one a parameter.
     pub fn sgd(
         &self,
         parameters: &mut [f32],
+        start: &[f32],
         released: &Released,
         round: u64,
     ) -> Result<(), Error> {
         let Setting { plans, mask, standardisation, .. } = self.setting;
         let (scale, rate) = (plans.release_scale(round), plans.algorithm.local_learning_rate);
-        Ok(descend(parameters, released, mask, standardisation, scale, rate)?)
+        let strength = plans.federation.proximal;
+        let proximal = (strength > 0.0).then_some(Proximal { strength, start });
+        Ok(descend(parameters, released, mask, standardisation, scale, rate, proximal)?)
     }
 }
 

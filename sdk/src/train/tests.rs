@@ -1,7 +1,8 @@
 //! The private step against its definition, on every kind of gradient part.
 
 use adafed_algorithm::{
-    AlgorithmPlan, ImportanceRule, Mask, Provenance, Retention, ScaleSettings, SgdSettings,
+    AlgorithmPlan, FederationPlan, ImportanceRule, Mask, Provenance, Retention, ScaleSettings,
+    SgdSettings,
 };
 use adafed_privacy::{
     Adjacency, ClipNorm, Delta, NoiseMultiplier, PrivacyPhase, PrivacyPlan, ResolutionBits,
@@ -74,7 +75,12 @@ impl Case {
 
     fn round(&self) -> LocalRound<'_> {
         let Self { model, data, privacy, algorithm, mask, standardisation } = self;
-        let plans = Plans { layout: model.layout(), privacy, algorithm };
+        let plans = Plans {
+            layout: model.layout(),
+            privacy,
+            algorithm,
+            federation: &FederationPlan::DEFAULT,
+        };
         let setting = Setting { model, data, plans, mask, standardisation };
         LocalRound::new(setting).unwrap()
     }
@@ -182,7 +188,12 @@ fn no_example_exceeds_the_sensitivity_whatever_its_size() {
             let round = LocalRound::new(Setting {
                 model: &case.model,
                 data: &data,
-                plans: Plans { layout, privacy: &privacy, algorithm: &algorithm },
+                plans: Plans {
+                    layout,
+                    privacy: &privacy,
+                    algorithm: &algorithm,
+                    federation: &FederationPlan::DEFAULT,
+                },
                 mask: &case.mask,
                 standardisation: &case.standardisation,
             });

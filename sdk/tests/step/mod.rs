@@ -1,8 +1,8 @@
 //! A private step over examples that look random, and what it is compared with.
 
 use adafed::algorithm::{
-    AlgorithmPlan, ImportanceRule, Layout, Mask, Plans, Provenance, Retention, ScaleSettings,
-    SgdSettings, Standardisation,
+    AlgorithmPlan, FederationPlan, ImportanceRule, Layout, Mask, Plans, Provenance, Retention,
+    ScaleSettings, SgdSettings, Standardisation,
 };
 use adafed::data::{Dataset, Error};
 use adafed::nn::Model;
@@ -138,7 +138,7 @@ impl<'m> Step<'m> {
         let setting = Setting {
             model: self.model,
             data: &self.data,
-            plans: Plans { layout, privacy, algorithm },
+            plans: Plans { layout, privacy, algorithm, federation: &FederationPlan::DEFAULT },
             mask: &self.mask,
             standardisation: &self.standardisation,
         };
@@ -195,7 +195,7 @@ impl<'m> Step<'m> {
                 let noise = round.noise(&permit, &seed, 0).expect("charged");
                 let mut sum = round.clipped_sum(&parameters, &indices, 0).expect("valid");
                 let released = round.release(noise, &mut sum).expect("fits");
-                round.sgd(&mut parameters, &released, 0).expect("fits");
+                round.sgd(&mut parameters, &[], &released, 0).expect("fits");
                 round.reuse(released);
             });
         }

@@ -2,6 +2,12 @@
 //!
 //! A message is one version byte and a bincode body with variable-length integers.
 //! Lengths are bounded before anything is allocated.
+//!
+//! A body is a concatenation of its fields, so what a later version adds stands at the
+//! end. A message that uses nothing of it is written in version 1, byte for byte as before,
+//! and read by adding the default's encoding: one message has one encoding.
+
+use std::io::Read;
 
 use bincode::config::{Configuration, Limit, standard};
 use serde::Serialize;
@@ -12,6 +18,9 @@ use crate::Error;
 /// Version of the message format, the first byte of every body.
 pub const VERSION: u8 = 1;
 
+/// Version of a body with fields that were added to [`VERSION`].
+pub const EXTENDED_VERSION: u8 = 2;
+
 /// Media type of encoded messages.
 pub const MEDIA_TYPE: &str = "application/vnd.adafed.v1";
 
@@ -21,6 +30,15 @@ pub trait Message: Serialize + DeserializeOwned {
     const NAME: &'static str;
     /// Longest encoding that is accepted, in bytes.
     const LIMIT: usize;
+    /// Encoding of the default of what [`EXTENDED_VERSION`] added to the body's end; empty
+    /// where it added nothing.
+    const ADDED: &[u8] = &[];
+
+    /// Whether the message uses what was added. One that does not leaves it out when it is
+    /// serialised.
+    fn is_extended(&self) -> bool {
+        false
+    }
 }
 
 /// Largest encoding of any message, in bytes: bounds the decoder's allocations.
@@ -37,7 +55,7 @@ const fn config()
 /// [`Error::TooLarge`] when it goes beyond [`Message::LIMIT`], [`Error::Malformed`]
 /// when it cannot be encoded at all.
 pub fn encode<M: Message>(message: &M) -> Result<Vec<u8>, Error> {
-    let mut bytes = vec![VERSION];
+    let mut bytes = vec![if message.is_extended() { EXTENDED_VERSION } else { VERSION }];
     bincode::serde::encode_into_std_write(message, &mut bytes, standard())
         .map_err(|e| Error::Malformed { what: M::NAME, reason: e.to_string() })?;
     check_length::<M>(&bytes)?;
@@ -53,15 +71,45 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, Error> {
     check_length::<M>(bytes)?;
     let malformed = |reason: String| Error::Malformed { what: M::NAME, reason };
     let (&version, body) = bytes.split_first().ok_or_else(|| malformed("it is empty".into()))?;
-    if version != VERSION {
-        return Err(Error::Version { found: version, expected: VERSION });
+    let message: M = match version {
+        VERSION if M::ADDED.is_empty() => read(body),
+        VERSION => read_with_default(body),
+        EXTENDED_VERSION if !M::ADDED.is_empty() => read(body),
+        found => return Err(Error::Version { found, expected: newest::<M>() }),
     }
-    let (message, read) =
-        bincode::serde::decode_from_slice(body, config()).map_err(|e| malformed(e.to_string()))?;
-    if read < body.len() {
-        return Err(malformed(format!("{} bytes follow its end", body.len() - read)));
+    .map_err(malformed)?;
+    // Another encoding of the same message would have another digest.
+    if message.is_extended() != (version == EXTENDED_VERSION) {
+        return Err(malformed(format!("version {version} is not that of what it says")));
     }
     Ok(message)
+}
+
+/// The newest version of a kind of message.
+const fn newest<M: Message>() -> u8 {
+    if M::ADDED.is_empty() { VERSION } else { EXTENDED_VERSION }
+}
+
+fn read<M: Message>(body: &[u8]) -> Result<M, String> {
+    let (message, read) =
+        bincode::serde::decode_from_slice(body, config()).map_err(|e| e.to_string())?;
+    check_end(body.len() - read)?;
+    Ok(message)
+}
+
+/// Reads a body of [`VERSION`] as if the default of what was added followed it, without a
+/// copy: a body may be large.
+fn read_with_default<M: Message>(body: &[u8]) -> Result<M, String> {
+    let mut input = body.chain(M::ADDED);
+    let message = bincode::serde::decode_from_std_read(&mut input, config());
+    let message = message.map_err(|e| e.to_string())?;
+    let (body, added) = input.into_inner();
+    check_end(body.len() + added.len())?;
+    Ok(message)
+}
+
+fn check_end(left: usize) -> Result<(), String> {
+    if left == 0 { Ok(()) } else { Err(format!("{left} bytes follow its end")) }
 }
 
 fn check_length<M: Message>(bytes: &[u8]) -> Result<(), Error> {

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Message;
 use crate::packed::PackedIntegers;
-use crate::plan::{MOST_PARAMETERS, TaskPlan};
-use crate::{DeviceId, Digest, Error, TaskId, TaskSettings};
+use crate::plan::MOST_PARAMETERS;
+use crate::{DeviceId, Digest, Error, TaskId};
 
 /// A device introduces itself. The request is signed with the key it brings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -268,24 +268,6 @@ pub struct Receipt {
 impl Message for Receipt {
     const NAME: &'static str = "receipt";
     const LIMIT: usize = 1 << 10;
-}
-
-/// An administrator creates a task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CreateTask {
-    /// The plan, immutable from now on.
-    pub plan: TaskPlan,
-    /// The model before the first round, in flat order, `[d]`.
-    pub parameters: Vec<f32>,
-    /// How the operator runs it.
-    #[serde(default)]
-    pub settings: TaskSettings,
-}
-
-impl Message for CreateTask {
-    const NAME: &'static str = "task creation";
-    const LIMIT: usize = TaskPlan::LIMIT + ModelMessage::LIMIT;
 }
 
 /// f32 vectors as one byte string, which the codec copies instead of visiting entry by

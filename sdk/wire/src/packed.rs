@@ -82,6 +82,18 @@ impl PackedIntegers {
     /// # Errors
     /// [`Error::Malformed`] when count, width and bytes do not fit each other.
     pub fn unpack(&self, expected: usize) -> Result<Vec<i64>, Error> {
+        self.check(expected)?;
+        let mut reader = BitReader::new(&self.bits);
+        let unzigzag = |z: u64| (z >> 1) as i64 ^ -((z & 1) as i64);
+        Ok((0..expected).map(|_| unzigzag(reader.pull(self.width.into()))).collect())
+    }
+
+    /// Whether these are `expected` integers: what [`unpack`](Self::unpack) asks before it
+    /// begins.
+    ///
+    /// # Errors
+    /// Those of [`unpack`](Self::unpack).
+    pub fn check(&self, expected: usize) -> Result<(), Error> {
         if self.count as usize != expected {
             return Err(malformed(format!("{} values, expected {expected}", self.count)));
         }
@@ -92,9 +104,7 @@ impl PackedIntegers {
         if self.bits.len() != bytes {
             return Err(malformed(format!("{} bytes, expected {bytes}", self.bits.len())));
         }
-        let mut reader = BitReader::new(&self.bits);
-        let unzigzag = |z: u64| (z >> 1) as i64 ^ -((z & 1) as i64);
-        Ok((0..expected).map(|_| unzigzag(reader.pull(self.width.into()))).collect())
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! A task's plan: model, privacy, algorithm and rounds, in one immutable document.
 
-use adafed_algorithm::{AlgorithmPlan, Layout, Plans, Retention};
+use adafed_algorithm::{Aggregation, AlgorithmPlan, FederationPlan, Layout, Plans, Retention};
 use adafed_privacy::{PrivacyPlan, Rounded};
 use serde::{Deserialize, Serialize};
 
@@ -53,12 +53,30 @@ pub struct TaskPlan {
     pub algorithm: AlgorithmPlan,
     /// Rounds.
     pub rounds: RoundPlan,
+    /// How devices' releases become the next model. The default is left out, so that plans
+    /// that do without it keep their encoding and digest.
+    #[serde(default, skip_serializing_if = "FederationPlan::is_default")]
+    pub federation: FederationPlan,
 }
 
 impl Message for TaskPlan {
     const NAME: &'static str = "task plan";
     const LIMIT: usize = 1 << 20;
+    // No proximal term (8 bytes), then one byte each: no adaptivity, the mean, no bound,
+    // uniform weights, no buffer, no refresh.
+    const ADDED: &[u8] = &[0; 14];
+
+    fn is_extended(&self) -> bool {
+        !self.federation.is_default()
+    }
 }
+
+/// Most values of updates, reports times parameters, that a robust rule has in memory.
+pub const MOST_ROBUST_VALUES: u64 = 1 << 24;
+
+/// Most reports whose pairwise distances multi-Krum computes: with the bound above, 2^32
+/// squares, which is seconds.
+pub const MOST_KRUM_REPORTS: u32 = 1 << 8;
 
 /// Most parameters of a model that the wire carries: a full mask and model stay below
 /// the message limits.
@@ -82,6 +100,38 @@ impl TaskPlan {
             let expected = "at least 1 where a mask is to be learned";
             return refuse("warm-up rounds", 0, expected);
         }
+        self.check_federation()
+    }
+
+    /// What the federation plan needs of the others.
+    fn check_federation(&self) -> Result<(), Error> {
+        let Self { federation, rounds, algorithm, privacy, .. } = self;
+        federation.check()?;
+        if federation.proximal > 0.0 && privacy.local_steps < 2 {
+            return refuse("local steps", privacy.local_steps, "at least 2 for a proximal term");
+        }
+        if federation.refresh.is_some() && algorithm.retention == Retention::full() {
+            return refuse("retention", algorithm.retention, "below 1 where masks are made anew");
+        }
+        if !federation.aggregation.is_robust() {
+            return Ok(());
+        }
+        federation.aggregation.check_reports(rounds.least_reports)?;
+        self.check_robust_size()
+    }
+
+    /// Robust rules have every update of a round in memory.
+    fn check_robust_size(&self) -> Result<(), Error> {
+        let goal = self.rounds.report_goal;
+        let values = u64::from(goal).saturating_mul(self.layout.len() as u64);
+        if values > MOST_ROBUST_VALUES {
+            let expected = "at most 2^24 values of updates under a robust aggregation";
+            return refuse("report goal times parameters", values, expected);
+        }
+        let krum = matches!(self.federation.aggregation, Aggregation::MultiKrum { .. });
+        if krum && goal > MOST_KRUM_REPORTS {
+            return refuse("report goal", goal, "at most 256 under multi-Krum");
+        }
         Ok(())
     }
 
@@ -96,7 +146,33 @@ impl TaskPlan {
     /// The parts that the training state needs.
     #[must_use]
     pub const fn plans(&self) -> Plans<'_> {
-        Plans { layout: &self.layout, privacy: &self.privacy, algorithm: &self.algorithm }
+        let Self { layout, privacy, algorithm, federation, .. } = self;
+        Plans { layout, privacy, algorithm, federation }
+    }
+
+    /// Active coordinates of `round`.
+    #[must_use]
+    pub fn active_coordinates(&self, round: u64) -> usize {
+        let (privacy, d) = (&self.privacy, self.layout.len());
+        if privacy.is_warmup(round) {
+            return d;
+        }
+        let t = round - privacy.warmup.rounds;
+        self.algorithm.retention.active_count(t, privacy.main.rounds, d)
+    }
+
+    /// Expected bytes of one update's values in `round`: the packed width of noise whose
+    /// standard deviation is 32 to 64 units, times the active coordinates.
+    #[must_use]
+    pub fn expected_update_bytes(&self, round: u64) -> u64 {
+        let steps = f64::from(self.privacy.local_steps).sqrt();
+        let units = self.privacy.noise_std_steps(round) * steps
+            / f64::from(self.upload_shift(round)).exp2();
+        let active = self.active_coordinates(round) as f64;
+        // The largest of `active` normal draws lies near sqrt(2 ln active) deviations.
+        let largest = units * (2.0 * active.ln()).sqrt().max(1.0);
+        let width = (2.0 * largest).log2().ceil();
+        (active * width / 8.0).ceil() as u64
     }
 
     /// Right shift that coarsens a device's upload to the noise's own width: a unit of

@@ -27,6 +27,8 @@ pub struct TaskSettings {
     pub grace_ms: u64,
     /// Within which time a device that finds no seat asks again; without it, the plan's.
     pub retry: Option<RetryWindow>,
+    /// Devices that are expected: with it a cap that they cannot keep is refused beforehand.
+    pub population: Option<u32>,
     /// A device is not seated where its epsilon would exceed this.
     pub device_epsilon_cap: Option<f64>,
     /// The task halts where any device's epsilon would exceed this.
@@ -55,6 +57,9 @@ impl TaskSettings {
         let most = self.most_reports.unwrap_or(rounds.cohort);
         if !(rounds.report_goal..=rounds.cohort).contains(&most) {
             return refuse("most_reports", most, "between the report goal and the cohort");
+        }
+        if let Some(devices) = self.population.filter(|n| *n < rounds.least_reports) {
+            return refuse("population", devices, "at least as many as the least reports");
         }
         for (name, cap) in [
             ("device_epsilon_cap", self.device_epsilon_cap),
@@ -147,6 +152,7 @@ mod tests {
             r#"{"retry": {"least_ms": 6, "most_ms": 5}}"#,
             r#"{"device_epsilon_cap": 0}"#,
             r#"{"task_epsilon_cap": -1}"#,
+            r#"{"population": 0}"#,
             r#"{"cohort": 3}"#,
         ] {
             assert_eq!(parsed(bad), None, "{bad}");

@@ -2,7 +2,9 @@
 //! is found and named.
 #![allow(clippy::unwrap_used)]
 
-use adafed_algorithm::{AlgorithmPlan, ImportanceRule, Layout, SgdSettings, TensorLayout};
+use adafed_algorithm::{
+    AlgorithmPlan, FederationPlan, ImportanceRule, Layout, SgdSettings, TensorLayout,
+};
 use adafed_privacy::report::{PrivacyReport, Source};
 use adafed_privacy::{
     Adjacency, EphemeralStore, Ledger, Policy, PrivacyPhase, PrivacyPlan, ResolutionBits,
@@ -51,6 +53,7 @@ fn plan() -> TaskPlan {
             deadline_ms: 600_000,
             retry_after_ms: 10,
         },
+        federation: FederationPlan::default(),
     }
 }
 

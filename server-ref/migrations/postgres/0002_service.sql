@@ -24,6 +24,7 @@ ALTER TABLE rounds ADD COLUMN goal_ms BIGINT CHECK (goal_ms >= 0);
 ALTER TABLE updates ADD COLUMN counted_in BIGINT NOT NULL DEFAULT 0 CHECK (counted_in >= 0);
 UPDATE updates SET counted_in = round;
 CREATE INDEX updates_by_aggregate ON updates (task, counted_in, round, device);
+CREATE INDEX updates_with_bytes ON updates (task, counted_in) WHERE bytes IS NOT NULL;
 -- How much the update counts; 1 unless the task weighs devices by their public weights.
 ALTER TABLE updates ADD COLUMN weight BIGINT NOT NULL DEFAULT 1 CHECK (weight > 0);
 
@@ -35,7 +36,7 @@ ALTER TABLE devices ADD COLUMN weight BIGINT NOT NULL DEFAULT 1 CHECK (weight > 
 ALTER TABLE devices ADD COLUMN revoked_ms BIGINT CHECK (revoked_ms >= 0);
 -- A banned key cannot enrol again, a revoked one can, with a new token.
 ALTER TABLE devices ADD COLUMN banned BIGINT NOT NULL DEFAULT 0 CHECK (banned IN (0, 1));
-CREATE INDEX assignments_by_device ON assignments (device, assigned_ms);
+CREATE INDEX assignments_by_device ON assignments (device, task, assigned_ms);
 
 -- Enrolment tokens: until when they are good, and what the devices weigh that use them.
 ALTER TABLE tokens ADD COLUMN expires_ms BIGINT CHECK (expires_ms >= 0);

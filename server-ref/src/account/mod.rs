@@ -8,6 +8,7 @@
 //! Every epsilon reported here is at least that of the device's own ledger, for the
 //! ledger is charged for a subset of the same rounds.
 
+mod forecast;
 mod histogram;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use adafed_privacy::accounting::{self, Accountant};
 use adafed_privacy::{Composition, Event, PrivacyPlan};
 use adafed_wire::{DeviceId, Digest};
 
+pub(crate) use forecast::forecast;
 pub(crate) use histogram::{histogram, quantiles};
 
 use crate::Error;

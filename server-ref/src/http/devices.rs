@@ -28,8 +28,8 @@ pub(super) async fn check_in(
     State(service): State<Service>,
     request: Signed,
 ) -> Result<Response, Error> {
-    let CheckinRequest { task, .. } = decode(&request.body)?;
-    let answer = service.check_in(request.device, &task).await?;
+    let CheckinRequest { task, version } = decode(&request.body)?;
+    let answer = service.check_in(request.credential, &task, &version).await?;
     let (bytes, mut response) = respond::message(&answer)?;
     if let CheckinResponse::Wait { retry_after_ms } = answer {
         response.headers_mut().insert(RETRY_AFTER, retry_after_ms.div_ceil(1000).into());
@@ -69,10 +69,10 @@ pub(super) async fn upload(
     request: Signed,
 ) -> Result<Response, Error> {
     let (task, round): (TaskId, u64) = (task.parse()?, number(&round)?);
-    let (signed, named): (DeviceId, DeviceId) = (request.device, device.parse()?);
+    let (signed, named): (DeviceId, DeviceId) = (request.credential.device, device.parse()?);
     if signed != named {
         return Err(Error::OtherDevice { signed, named });
     }
-    let receipt = service.upload(signed, &task, round, &request.body).await?;
+    let receipt = service.upload(request.credential, &task, round, request.body).await?;
     Ok(respond::message(&receipt)?.1)
 }

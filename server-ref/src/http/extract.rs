@@ -12,6 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 
 use super::BodyLimit;
+use crate::store::devices::Credential;
 use crate::{Error, Service};
 
 /// Largest accepted distance between signing and arrival, in milliseconds.
@@ -49,7 +50,7 @@ impl Signature {
 /// A body signed by an enrolled device. The device is looked up before the body is
 /// read: strangers cannot make the server buffer anything.
 pub(crate) struct Signed {
-    pub(crate) device: DeviceId,
+    pub(crate) credential: Credential,
     pub(crate) body: Bytes,
 }
 
@@ -59,11 +60,12 @@ impl FromRequest<Service> for Signed {
     async fn from_request(request: Request, service: &Service) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
         let signature = Signature::of(&parts, service.now_ms())?;
-        let device = header(&parts.headers, DEVICE_HEADER)?;
+        let device: DeviceId = header(&parts.headers, DEVICE_HEADER)?;
         let public_key = service.public_key(device).await?;
         let body = read_body(Request::from_parts(parts, body), service).await?;
         signature.verify(&public_key, &body)?;
-        Ok(Self { device, body })
+        let credential = Credential { device, signed_ms: signature.time_ms };
+        Ok(Self { credential, body })
     }
 }
 

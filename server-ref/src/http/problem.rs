@@ -66,7 +66,9 @@ fn entry(e: &Error) -> (StatusCode, &'static str, Option<u64>) {
         Error::OtherUpdate { .. } => (S::CONFLICT, "Another update was taken", None),
         Error::Stale { .. } => (S::CONFLICT, "Made for another round", None),
         Error::StorageFull => (S::INSUFFICIENT_STORAGE, "Database full", Some(60)),
-        Error::StorageBusy => (S::SERVICE_UNAVAILABLE, "Database busy", Some(1)),
+        Error::StorageBusy | Error::StorageConflict => {
+            (S::SERVICE_UNAVAILABLE, "Database busy", Some(1))
+        }
         Error::Storage(_) => (S::SERVICE_UNAVAILABLE, "Database not usable", Some(10)),
         Error::Randomness => (S::SERVICE_UNAVAILABLE, "No randomness", Some(10)),
         Error::SchemaTooNew { .. }

@@ -1,18 +1,26 @@
 //! Selecting: there are free seats.
 
-use adafed_wire::RoundPlan;
+use super::{Answer, Asker, Effect, Event, Phase, Round, Rules, Standing, Transition, collecting};
 
-use super::{Answer, Effect, Event, Phase, Round, Standing, Transition, collecting};
-
-pub(super) fn step(round: Round, plan: &RoundPlan, event: Event, now_ms: u64) -> Transition {
+pub(super) fn step(round: Round, rules: &Rules<'_>, event: Event, now_ms: u64) -> Transition {
     match event {
-        Event::CheckIn(Standing::Stranger) if !round.is_due(now_ms) => seat(round, plan, now_ms),
+        Event::CheckIn(asker) if is_candidate(&asker, &round, now_ms) => {
+            match rules.keeps_out(&asker, now_ms) {
+                None => seat(round, rules, now_ms),
+                Some(reason) => round.answer(Answer::Wait(reason)),
+            }
+        }
         // An update may arrive while others are still being asked; it is treated as later.
-        _ => collecting::step(round, plan, event, now_ms),
+        _ => collecting::step(round, rules, event, now_ms),
     }
 }
 
-fn seat(round: Round, plan: &RoundPlan, now_ms: u64) -> Transition {
+fn is_candidate(asker: &Asker, round: &Round, now_ms: u64) -> bool {
+    asker.standing == Standing::Stranger && !round.is_due(now_ms)
+}
+
+fn seat(round: Round, rules: &Rules<'_>, now_ms: u64) -> Transition {
+    let plan = rules.plan;
     let deadline_ms = round.deadline_ms.unwrap_or(now_ms.saturating_add(plan.deadline_ms));
     let assigned = round.assigned + 1;
     let phase = if assigned < plan.cohort { Phase::Selecting } else { Phase::Collecting };

@@ -6,11 +6,11 @@ use tracing::info;
 
 use super::Service;
 use crate::aggregate::Opening;
-use crate::report::TaskStatus;
+use crate::report::{TaskStatus, TokenStatus};
 use crate::round::Round;
 use crate::secret::{Hashed, new_token};
 use crate::store::rounds::{self, RoundRow};
-use crate::store::tasks::{self, MOST_STORED_PARAMETERS, StoredState};
+use crate::store::tasks::{self, StoredState, most_stored_parameters};
 use crate::store::{Tx, contents, controls, tokens};
 use crate::{Error, blocking};
 
@@ -19,7 +19,8 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::Wire`] names what makes the plan, the parameters or the settings impossible;
-    /// [`Error::TaskExists`]; [`Error::TaskTooLarge`]; those of the database.
+    /// [`Error::TaskExists`]; [`Error::TaskTooLarge`]; [`Error::Impossible`] for one that its own
+    /// caps do not allow, with the numbers that would fit; those of the database.
     pub async fn create_task(
         &self,
         plan: TaskPlan,
@@ -28,9 +29,15 @@ impl Service {
     ) -> Result<TaskStatus, Error> {
         plan.check()?;
         settings.check(&plan.rounds)?;
-        let limit = MOST_STORED_PARAMETERS;
+        let limit = most_stored_parameters(&plan.federation);
         if parameters.len() > limit {
             return Err(Error::TaskTooLarge { parameters: parameters.len(), limit });
+        }
+        if settings.device_epsilon_cap.is_some() || settings.task_epsilon_cap.is_some() {
+            let reasons = self.forecast(plan.clone(), settings.clone()).await?.reasons;
+            if !reasons.is_empty() {
+                return Err(Error::Impossible { reasons });
+            }
         }
         let (task, rounds, now_ms) = (plan.task.clone(), plan.privacy.rounds(), self.now_ms());
         let new = blocking(move || NewTask::of(plan, parameters, settings)).await??;
@@ -48,9 +55,15 @@ impl Service {
         if uses == 0 {
             return Err(Error::Setting { name: "number of uses", expected: "at least 1" });
         }
-        let (token, now_ms) = (new_token(&self.0.random)?, self.now_ms());
-        let digest = Hashed::of(&token).to_hex();
-        let insert = async move |tx: &mut _| tokens::insert(tx, &digest, uses, now_ms).await;
+        let token = new_token(&self.0.random)?;
+        let new = TokenStatus {
+            digest: Hashed::of(&token).to_hex(),
+            uses_left: uses,
+            created_ms: self.now_ms(),
+            expires_ms: None,
+            weight: 1,
+        };
+        let insert = async move |tx: &mut _| tokens::insert(tx, &new).await;
         self.0.store.run_tx("create_token", insert).await?;
         info!(uses, "token created");
         Ok(token)
@@ -73,13 +86,13 @@ impl NewTask {
         Ok(Self { opening, state: encode(&StoredState(state))?, plan, settings })
     }
 
-    async fn insert(self, tx: &mut Tx, now_ms: u64) -> Result<(), Error> {
+    async fn insert(&self, tx: &mut Tx, now_ms: u64) -> Result<(), Error> {
         let Self { plan, opening, state, settings } = self;
-        if !tasks::insert(tx, &plan, opening.model.digest, state, now_ms).await? {
-            return Err(Error::TaskExists { task: plan.task });
+        if !tasks::insert(tx, plan, opening.model.digest, state.clone(), now_ms).await? {
+            return Err(Error::TaskExists { task: plan.task.clone() });
         }
-        controls::insert(tx, &plan.task, &settings).await?;
-        open_round(tx, &plan.task, 0, &opening, now_ms).await
+        controls::insert(tx, &plan.task, settings).await?;
+        open_round(tx, &plan.task, 0, opening, now_ms).await
     }
 }
 

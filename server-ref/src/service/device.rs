@@ -1,15 +1,23 @@
 //! What devices do: enrol, check in, download, upload.
 
-use adafed_wire::{Assignment, CheckinResponse, DeviceId, Digest, Receipt, TaskId, Update, decode};
+use std::time::Duration;
+
+use adafed_wire::{CheckinResponse, DeviceId, Digest, Receipt, TaskId, Update, decode};
+use axum::body::Bytes;
 use tracing::{error, info};
 
 use super::Service;
+use super::writer::{Done, Work};
 use crate::Error;
-use crate::round::{Answer, Effect, Event};
+use crate::report::DeviceState;
 use crate::secret::Hashed;
-use crate::store::rounds::{self, RoundRow};
-use crate::store::tasks::{self, Task};
-use crate::store::{Tx, assignments, contents, devices, tokens, updates};
+use crate::store::devices::{self, Credential};
+use crate::store::{assignments, contents, controls, rounds, tasks, tokens};
+
+/// How long the request that completes a round waits for the sum; it goes on without it.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest version of an SDK that is kept, in bytes.
+const MOST_VERSION_BYTES: usize = 64;
 
 /// A body for devices, and its name.
 pub(crate) struct Download {
@@ -18,49 +26,53 @@ pub(crate) struct Download {
 }
 
 impl Service {
-    /// Enrols the owner of a key. Enrolling again costs the token nothing.
+    /// Enrols the owner of a key. Enrolling again costs the token nothing, unless the device
+    /// was revoked since.
     ///
     /// # Errors
-    /// [`Error::Token`]; those of the database.
+    /// [`Error::Token`]; [`Error::Banned`]; those of the database.
     pub async fn enrol(&self, token: &str, public_key: [u8; 32]) -> Result<DeviceId, Error> {
         let device = DeviceId::of_key(&public_key);
         let (digest, now_ms) = (Hashed::of(token).to_hex(), self.now_ms());
         let enrol = async move |tx: &mut _| {
-            if devices::public_key(tx, device).await?.is_some() {
-                return Ok(());
+            match devices::state(tx, device).await? {
+                Some(DeviceState::Active) => return Ok(false),
+                Some(DeviceState::Banned) => return Err(Error::Banned { device }),
+                Some(DeviceState::Revoked) | None => {}
             }
-            if !tokens::spend(tx, &digest).await? {
-                return Err(Error::Token);
-            }
-            devices::insert(tx, &public_key, now_ms).await
+            let weight = tokens::spend(tx, &digest, now_ms).await?.ok_or(Error::Token)?;
+            devices::insert(tx, &public_key, weight, now_ms).await?;
+            Ok(true)
         };
-        self.0.store.run_tx("enrol", enrol).await?;
-        info!(%device, "device enrolled");
+        if self.0.store.run_tx("enrol", enrol).await? {
+            info!(%device, "device enrolled");
+        }
         Ok(device)
     }
 
-    /// Answers a device that asks for work. To ask it to take part is to charge it.
+    /// Answers a device that asks for work with SDK `version`. To ask it to take part is to
+    /// charge it.
     ///
     /// # Errors
-    /// [`Error::UnknownTask`]; those of the database.
-    pub async fn check_in(
+    /// [`Error::UnknownTask`]; [`Error::ClientVersion`]; those of
+    /// [`spend`](Self::spend) and of the database.
+    pub(crate) async fn check_in(
         &self,
-        device: DeviceId,
+        request: Credential,
         task: &TaskId,
+        version: &str,
     ) -> Result<CheckinResponse, Error> {
+        if version.len() > MOST_VERSION_BYTES {
+            let reason = format!("it is longer than {MOST_VERSION_BYTES} bytes");
+            return Err(Error::Malformed { what: "version", reason });
+        }
         self.settle(task).await?;
-        let (name, now_ms) = (task.clone(), self.now_ms());
-        let check_in = async move |tx: &mut _| {
-            let task = tasks::find(tx, &name).await?;
-            let Some(row) = rounds::find(tx, &name, task.round).await? else {
-                return Ok(CheckinResponse::Finished { model: task.model });
-            };
-            let standing = updates::standing(tx, &name, row.number, device).await?;
-            let step = Step { task: &task, row: &row, device, body: &[], now_ms };
-            let answer = step.run(tx, Event::CheckIn(standing)).await?;
-            Ok(check_in_response(&task, &row, answer))
-        };
-        self.0.store.run_tx("check_in", check_in).await
+        self.foresee(request.device, task).await?;
+        let work = Work::CheckIn { task: task.clone(), version: version.to_owned() };
+        match self.0.writer.write(request, work, self.now_ms()).await? {
+            Done::Answered(answer) => Ok(answer),
+            Done::Spent | Done::Taken(..) => Err(Error::Stopped),
+        }
     }
 
     /// Takes an update, once: the same bytes again are acknowledged, at any time.
@@ -69,39 +81,66 @@ impl Service {
     /// [`Error::Wire`] for a body that is not an update, [`Error::Malformed`] for one
     /// that is about another task or round; [`Error::UnknownTask`],
     /// [`Error::UnknownRound`], [`Error::Stale`], [`Error::NotAssigned`],
-    /// [`Error::OtherUpdate`], [`Error::RoundClosed`]; those of the database.
-    pub async fn upload(
+    /// [`Error::OtherUpdate`], [`Error::RoundClosed`]; those of
+    /// [`spend`](Self::spend) and of the database.
+    pub(crate) async fn upload(
         &self,
-        device: DeviceId,
+        request: Credential,
         task: &TaskId,
         round: u64,
-        body: &[u8],
+        body: Bytes,
     ) -> Result<Receipt, Error> {
-        let update = read_update(body, task, round)?;
+        let update = Box::new(read_update(&body, task, round)?);
         self.settle(task).await?;
-        let (name, body, now_ms) = (task.clone(), body.to_vec(), self.now_ms());
         let sent = Digest::of(&body);
-        let upload = async move |tx: &mut _| {
+        let work = Work::Upload { task: task.clone(), round, update, body, sent };
+        match self.0.writer.write(request, work, self.now_ms()).await? {
+            Done::Taken(receipt, due) => {
+                if due {
+                    self.settle_stored(task).await;
+                }
+                Ok(receipt)
+            }
+            Done::Spent | Done::Answered(_) => Err(Error::Stopped),
+        }
+    }
+
+    /// Uses a signed request up: it is not taken a second time.
+    ///
+    /// # Errors
+    /// [`Error::Replayed`], [`Error::Revoked`], [`Error::Banned`],
+    /// [`Error::UnknownDevice`]; those of the database.
+    pub(crate) async fn spend(&self, request: Credential) -> Result<(), Error> {
+        self.0.writer.write(request, Work::Spend, self.now_ms()).await.map(drop)
+    }
+
+    /// Computes what the device cap wants to know before the transaction that asks for it:
+    /// an epsilon takes longer than a lock should be held.
+    async fn foresee(&self, device: DeviceId, task: &TaskId) -> Result<(), Error> {
+        let name = task.clone();
+        let find = async move |tx: &mut _| {
+            let control = controls::find(tx, &name).await?;
+            if control.settings.device_epsilon_cap.is_none() {
+                return Ok(None);
+            }
             let task = tasks::find(tx, &name).await?;
-            let current = task.shown_round();
-            let unknown = Error::UnknownRound { round, current };
-            let row = rounds::find(tx, &name, round).await?.ok_or(unknown)?;
-            check_update(&update, &task, &row)?;
-            let standing = updates::standing(tx, &name, round, device).await?;
-            let step = Step { task: &task, row: &row, device, body: &body, now_ms };
-            receipt(step.run(tx, Event::Report(standing, sent)).await?, round, current, sent)
+            let warmup = task.plan.privacy.warmup.rounds;
+            let charges = assignments::of_device(tx, &name, device, warmup).await?;
+            Ok(Some((charges.and(&task.plan.privacy, task.round), task)))
         };
-        let receipt = self.0.store.run_tx("upload", upload).await?;
-        self.settle_stored(task).await;
-        Ok(receipt)
+        if let Some((next, task)) = self.0.store.read_tx("foresee", find).await? {
+            let plan = task.plan.privacy;
+            self.0.accounts.accounts(task.plan_digest, plan, vec![next]).await?;
+        }
+        Ok(())
     }
 
     /// A task's plan, encoded.
     pub(crate) async fn plan(&self, task: &TaskId) -> Result<Download, Error> {
         let name = task.clone();
-        let find = async move |tx: &mut _| tasks::find(tx, &name).await;
-        let found = self.0.store.read_tx("plan", find).await?;
-        Ok(Download { digest: found.plan_digest, bytes: found.plan_bytes })
+        let find = async move |tx: &mut _| tasks::plan_bytes(tx, &name).await;
+        let (digest, bytes) = self.0.store.read_tx("plan", find).await?;
+        Ok(Download { digest, bytes })
     }
 
     /// A model, mask or scale state, encoded.
@@ -129,79 +168,14 @@ impl Service {
     }
 
     /// Closes the task's round first if its time has come: between two ticks, requests
-    /// keep the time.
+    /// keep the time. A long sum goes on by itself.
     async fn settle(&self, task: &TaskId) -> Result<(), Error> {
         let (name, now_ms) = (task.clone(), self.now_ms());
-        let is_due = async move |tx: &mut _| {
-            let task = tasks::find(tx, &name).await?;
-            let row = rounds::find(tx, &name, task.round).await?;
-            Ok(row.is_some_and(|row| row.round.is_due(now_ms)))
-        };
+        let is_due = async move |tx: &mut _| rounds::is_due(tx, &name, now_ms).await;
         if self.0.store.read_tx("is_due", is_due).await? {
-            self.close_round(task).await;
+            let _ = tokio::time::timeout(CLOSING_PATIENCE, self.close_round(task)).await;
         }
         Ok(())
-    }
-}
-
-/// One step of the round machine, with what its effects need.
-struct Step<'a> {
-    task: &'a Task,
-    row: &'a RoundRow,
-    device: DeviceId,
-    body: &'a [u8],
-    now_ms: u64,
-}
-
-impl Step<'_> {
-    /// Steps, stores state and effects, and gives the answer back.
-    async fn run(&self, tx: &mut Tx, event: Event) -> Result<Answer, Error> {
-        let (round, effects) = self.row.round.step(&self.task.plan.rounds, event, self.now_ms);
-        let (task, number) = (&self.task.plan.task, self.row.number);
-        if round != self.row.round {
-            rounds::update(tx, task, number, round, self.now_ms).await?;
-        }
-        let mut answer = Answer::Wait;
-        for effect in effects {
-            match effect {
-                Effect::Assign => {
-                    assignments::insert(tx, task, number, self.device, self.now_ms).await?;
-                }
-                Effect::Accept => self.accept(tx).await?,
-                Effect::Answer(a) => answer = a,
-                // The stored phase says so; closing the round does it.
-                Effect::Aggregate | Effect::Skip => {}
-            }
-        }
-        Ok(answer)
-    }
-
-    async fn accept(&self, tx: &mut Tx) -> Result<(), Error> {
-        let (task, number) = (&self.task.plan.task, self.row.number);
-        updates::insert(tx, task, number, self.device, self.body, self.now_ms).await?;
-        rounds::add_bytes(tx, task, number, self.body.len() as u64, 0).await
-    }
-}
-
-fn check_in_response(task: &Task, row: &RoundRow, answer: Answer) -> CheckinResponse {
-    match answer {
-        Answer::Join => CheckinResponse::Join(Assignment {
-            round: row.number,
-            plan: task.plan_digest,
-            model: row.model,
-            mask: row.mask,
-            scale: row.scale,
-        }),
-        _ => CheckinResponse::Wait { retry_after_ms: task.plan.rounds.retry_after_ms },
-    }
-}
-
-fn receipt(answer: Answer, round: u64, current: u64, sent: Digest) -> Result<Receipt, Error> {
-    match answer {
-        Answer::Taken { duplicate } => Ok(Receipt { duplicate }),
-        Answer::NotAssigned => Err(Error::NotAssigned { round }),
-        Answer::OtherUpdate { kept } => Err(Error::OtherUpdate { kept, sent }),
-        Answer::Closed | Answer::Join | Answer::Wait => Err(Error::RoundClosed { round, current }),
     }
 }
 
@@ -214,17 +188,4 @@ fn read_update(body: &[u8], task: &TaskId, round: u64) -> Result<Update, Error> 
     let (named, found) = (format!("{task}/{round}"), format!("{}/{}", update.task, update.round));
     let reason = format!("it is about {found}, the path about {named}");
     Err(Error::Malformed { what: "update", reason })
-}
-
-/// Whether the update was made for this round.
-fn check_update(update: &Update, task: &Task, row: &RoundRow) -> Result<(), Error> {
-    let pairs = [
-        ("plan", update.plan, task.plan_digest),
-        ("model", update.model, row.model),
-        ("mask", update.mask, row.mask),
-    ];
-    match pairs.into_iter().find(|(_, sent, expected)| sent != expected) {
-        Some((what, sent, expected)) => Err(Error::Stale { what, sent, expected }),
-        None => Ok(update.values.unpack(row.active).map(drop)?),
-    }
 }

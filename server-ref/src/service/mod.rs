@@ -2,24 +2,36 @@
 
 mod admin;
 mod closing;
+mod control;
 mod device;
 mod reading;
 #[cfg(test)]
+mod replica_tests;
+mod seating;
+#[cfg(test)]
+mod steering_tests;
+#[cfg(test)]
 mod tests;
 mod traffic;
+#[cfg(test)]
+mod upgrade_tests;
+mod writer;
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use adafed_wire::DeviceId;
+use adafed_wire::{DeviceId, TaskId};
 use ring::rand::SystemRandom;
 
 use crate::account::Accounts;
 use crate::clock::Clock;
-use crate::secret::Hashed;
+use crate::secret::{Hashed, new_token};
 use crate::store::{Store, devices};
 use crate::{Error, ServerConfig, SystemClock};
 use traffic::Traffic;
+use writer::Writer;
 
 pub(crate) use device::Download;
 
@@ -30,14 +42,25 @@ pub(crate) use device::Download;
 #[derive(Clone)]
 pub struct Service(Arc<Inner>);
 
+/// Devices' keys that are kept in memory, 48 bytes each.
+const MOST_KEYS: usize = 100_000;
+
 struct Inner {
     store: Store,
     clock: Arc<dyn Clock>,
     admin: Hashed,
     accounts: Accounts,
     traffic: Traffic,
+    writer: Writer,
+    /// Whether updates of closed rounds may be left with their bytes.
+    untidy: AtomicBool,
+    keys: Mutex<HashMap<DeviceId, [u8; 32]>>,
+    /// Tasks whose round this server closes at the moment.
+    closing: Mutex<HashSet<TaskId>>,
     random: SystemRandom,
     max_body_bytes: usize,
+    /// Name of this server among those that share the database.
+    replica: String,
 }
 
 impl fmt::Debug for Service {
@@ -65,13 +88,21 @@ impl Service {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         config.check()?;
+        let random = SystemRandom::new();
+        let (store, accounts) = (Store::open(config).await?, Accounts::default());
         Ok(Self(Arc::new(Inner {
-            store: Store::open(config).await?,
+            writer: Writer::start(store.clone(), accounts.clone()),
+            // The server before this one may have died between a commit and its tidying.
+            untidy: AtomicBool::new(true),
+            keys: Mutex::default(),
+            closing: Mutex::default(),
+            store,
             clock,
             admin: Hashed::of(&config.admin_token),
-            accounts: Accounts::default(),
+            accounts,
             traffic: Traffic::default(),
-            random: SystemRandom::new(),
+            replica: new_token(&random)?,
+            random,
             max_body_bytes: config.limits.max_body_bytes,
         })))
     }
@@ -111,10 +142,32 @@ impl Service {
         self.0.admin.matches(token)
     }
 
-    /// The key that a device signs with.
+    /// Gives a device another weight than its token did.
+    #[cfg(test)]
+    pub(crate) async fn set_weight(&self, device: DeviceId, weight: u32) -> Result<(), Error> {
+        let set = async move |tx: &mut _| devices::set_weight(tx, device, weight).await;
+        self.0.store.run_tx("set_weight", set).await
+    }
+
+    /// The key that a device signs with. A device's name is its key's, so that a key once read
+    /// stays right; whether the device may still sign, using up its request tells.
     pub(crate) async fn public_key(&self, device: DeviceId) -> Result<[u8; 32], Error> {
+        if let Some(key) = locked(&self.0.keys).get(&device) {
+            return Ok(*key);
+        }
         let find = async move |tx: &mut _| devices::public_key(tx, device).await;
         let key = self.0.store.read_tx("public_key", find).await?;
-        key.ok_or(Error::UnknownDevice { device })
+        let key = key.ok_or(Error::UnknownDevice { device })?;
+        let mut keys = locked(&self.0.keys);
+        if keys.len() >= MOST_KEYS {
+            keys.clear();
+        }
+        keys.insert(device, key);
+        Ok(key)
     }
+}
+
+/// What a panicking thread left is whole: nothing here is changed in two steps.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -37,8 +37,8 @@ impl Service {
         let name = task.clone();
         let find = async move |tx: &mut _| {
             let task = tasks::find(tx, &name).await?;
-            let row = rounds::find(tx, &name, task.shown_round()).await?;
-            let reason = "its current round is missing".to_owned();
+            let row = rounds::latest(tx, &name).await?;
+            let reason = "its rounds are missing".to_owned();
             let row = row.ok_or(Error::Corrupt { what: "task", reason })?;
             let charges = assignments::distinct(tx, &name, task.plan.privacy.warmup.rounds).await?;
             let control = controls::find(tx, &name).await?;

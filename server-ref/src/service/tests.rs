@@ -3,7 +3,7 @@
 use adafed_wire::{CheckinResponse, Receipt, TaskSettings};
 use sqlx::Connection;
 
-use crate::testing::{D, Device, Fixture, name, plan, update, update_message};
+use crate::testing::{D, Device, Fixture, name, on_both_databases, plan, update, update_message};
 use crate::{Clock, Error, Phase, Service, TaskState};
 
 /// Runs the current round to its end with two devices that send `values`.
@@ -16,7 +16,6 @@ async fn run_round(f: &Fixture, active: usize, values: [i64; 2]) {
     }
 }
 
-#[tokio::test]
 async fn a_task_runs_to_its_end() {
     let f = Fixture::with_task("task").await;
     run_round(&f, D, [900, -100]).await;
@@ -33,7 +32,6 @@ async fn a_task_runs_to_its_end() {
     assert_eq!(answer, CheckinResponse::Finished { model: status.model });
 }
 
-#[tokio::test]
 async fn the_model_does_not_depend_on_the_order_of_arrival() {
     let mut models = Vec::new();
     for order in [[0, 1], [1, 0]] {
@@ -53,7 +51,6 @@ async fn the_model_does_not_depend_on_the_order_of_arrival() {
     assert_ne!(models[0], [0.0; D]);
 }
 
-#[tokio::test]
 async fn a_round_closes_at_its_deadline_with_what_it_has() {
     let f = Fixture::with_task("task").await;
     let (device, assignment) = f.assigned("task").await;
@@ -68,7 +65,6 @@ async fn a_round_closes_at_its_deadline_with_what_it_has() {
     assert_eq!(rounds[0].closed_ms, Some(f.clock.now_ms()));
 }
 
-#[tokio::test]
 async fn an_abandoned_round_uses_up_its_number_and_keeps_its_charges() {
     let f = Fixture::with_task("task").await;
     let (device, assignment) = f.assigned("task").await;
@@ -87,7 +83,6 @@ async fn an_abandoned_round_uses_up_its_number_and_keeps_its_charges() {
     assert_eq!(status.active_coordinates, D as u64, "nothing was learned: the mask stays full");
 }
 
-#[tokio::test]
 async fn a_step_to_a_model_that_is_not_finite_is_not_taken() {
     let f = Fixture::new().await;
     let mut wild = plan("task");
@@ -101,7 +96,6 @@ async fn a_step_to_a_model_that_is_not_finite_is_not_taken() {
     assert_eq!(report.devices.len(), 2, "the charges stay");
 }
 
-#[tokio::test]
 async fn a_device_that_asks_again_is_charged_once() {
     let f = Fixture::with_task("task").await;
     let (device, assignment) = f.assigned("task").await;
@@ -114,7 +108,6 @@ async fn a_device_that_asks_again_is_charged_once() {
     assert_eq!(report.histogram.iter().map(|b| b.devices).sum::<u64>(), 1);
 }
 
-#[tokio::test]
 async fn after_a_kill_everything_is_as_before() {
     let mut f = Fixture::with_task("task").await;
     run_round(&f, D, [900, -100]).await;
@@ -226,7 +219,6 @@ async fn impossible_settings_and_files_are_refused_by_name() {
     assert!(!format!("{config:?}").contains(crate::testing::ADMIN));
 }
 
-#[tokio::test]
 async fn a_plan_that_cannot_be_run_is_refused() {
     let f = Fixture::new().await;
     let mut wrong = plan("task");
@@ -240,7 +232,6 @@ async fn a_plan_that_cannot_be_run_is_refused() {
     assert!(f.service.tasks().await.unwrap().is_empty());
 }
 
-#[tokio::test]
 async fn many_devices_at_once_fill_exactly_the_seats() {
     let f = Fixture::with_task("task").await;
     let mut devices = Vec::new();
@@ -249,8 +240,9 @@ async fn many_devices_at_once_fill_exactly_the_seats() {
     }
     let ask = |device: Device| {
         let service = f.service.clone();
+        let credential = device.credential(&f.clock);
         tokio::spawn(async move {
-            let answer = service.check_in(device.key.device(), &name("task")).await.unwrap();
+            let answer = service.check_in(credential, &name("task"), "0.1.0").await.unwrap();
             matches!(answer, CheckinResponse::Join(_))
         })
     };
@@ -268,3 +260,15 @@ async fn execute(f: &Fixture, sql: &'static str) {
     sqlx::query(sql).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 }
+
+on_both_databases!(
+    a_task_runs_to_its_end,
+    the_model_does_not_depend_on_the_order_of_arrival,
+    a_round_closes_at_its_deadline_with_what_it_has,
+    an_abandoned_round_uses_up_its_number_and_keeps_its_charges,
+    a_step_to_a_model_that_is_not_finite_is_not_taken,
+    a_device_that_asks_again_is_charged_once,
+    after_a_kill_everything_is_as_before,
+    a_plan_that_cannot_be_run_is_refused,
+    many_devices_at_once_fill_exactly_the_seats
+);

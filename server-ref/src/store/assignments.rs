@@ -1,9 +1,10 @@
 //! Table `assignments`: permissions to release, which are the privacy charges.
 
 use adafed_wire::{DeviceId, TaskId};
+use sqlx::any::AnyRow;
 
 use super::Tx;
-use super::row::{signed, text, unsigned};
+use super::row::{maybe_unsigned, signed, text, unsigned};
 use crate::Error;
 use crate::account::{Charge, Charges};
 
@@ -16,7 +17,7 @@ pub(crate) async fn insert(
     now_ms: u64,
 ) -> Result<(), Error> {
     let sql = "-- assignments::insert
-        INSERT INTO assignments (task, round, device, assigned_ms) VALUES (?, ?, ?, ?)";
+        INSERT INTO assignments (task, round, device, assigned_ms) VALUES ($1, $2, $3, $4)";
     let query = sqlx::query(sql).bind(task.as_str()).bind(signed(round));
     query.bind(device.to_string()).bind(signed(now_ms)).execute(tx.connection()).await?;
     Ok(())
@@ -26,14 +27,11 @@ pub(crate) async fn insert(
 /// warm-up rounds.
 pub(crate) async fn charges(tx: &mut Tx, task: &TaskId, warmup: u64) -> Result<Vec<Charge>, Error> {
     let sql = "-- assignments::charges
-        SELECT device, SUM(round < ?2) AS warmup, SUM(round >= ?2) AS main
-        FROM assignments WHERE task = ?1 GROUP BY device ORDER BY device";
+        SELECT device, SUM(CASE WHEN round < $2 THEN 1 ELSE 0 END) AS warmup, COUNT(*) AS rounds
+        FROM assignments WHERE task = $1 GROUP BY device ORDER BY device";
     let query = sqlx::query(sql).bind(task.as_str()).bind(signed(warmup));
     let rows = query.fetch_all(tx.connection()).await?;
-    let charge = |row| {
-        let charges = Charges { warmup: unsigned(row, "warmup")?, main: unsigned(row, "main")? };
-        Ok(Charge { device: text(row, "device")?, charges })
-    };
+    let charge = |row| Ok(Charge { device: text(row, "device")?, charges: charges_of(row)? });
     rows.iter().map(charge).collect()
 }
 
@@ -44,11 +42,43 @@ pub(crate) async fn distinct(
     warmup: u64,
 ) -> Result<Vec<Charges>, Error> {
     let sql = "-- assignments::distinct
-        SELECT DISTINCT SUM(round < ?2) AS warmup, SUM(round >= ?2) AS main
-        FROM assignments WHERE task = ?1 GROUP BY device";
+        SELECT DISTINCT SUM(CASE WHEN round < $2 THEN 1 ELSE 0 END) AS warmup, COUNT(*) AS rounds
+        FROM assignments WHERE task = $1 GROUP BY device";
     let query = sqlx::query(sql).bind(task.as_str()).bind(signed(warmup));
     let rows = query.fetch_all(tx.connection()).await?;
-    let charges =
-        |row| Ok(Charges { warmup: unsigned(row, "warmup")?, main: unsigned(row, "main")? });
-    rows.iter().map(charges).collect()
+    rows.iter().map(charges_of).collect()
+}
+
+/// When a device was seated last in a task.
+pub(crate) async fn last_ms(
+    tx: &mut Tx,
+    task: &TaskId,
+    device: DeviceId,
+) -> Result<Option<u64>, Error> {
+    let sql = "-- assignments::last_ms
+        SELECT MAX(assigned_ms) AS last_ms FROM assignments WHERE device = $1 AND task = $2";
+    let query = sqlx::query(sql).bind(device.to_string()).bind(task.as_str());
+    maybe_unsigned(&query.fetch_one(tx.connection()).await?, "last_ms")
+}
+
+/// What one device has been charged in a task; `warmup` is the plan's number of warm-up rounds.
+pub(crate) async fn of_device(
+    tx: &mut Tx,
+    task: &TaskId,
+    device: DeviceId,
+    warmup: u64,
+) -> Result<Charges, Error> {
+    let sql = "-- assignments::of_device
+        SELECT COALESCE(SUM(CASE WHEN round < $3 THEN 1 ELSE 0 END), 0) AS warmup,
+               COUNT(*) AS rounds
+        FROM assignments WHERE device = $1 AND task = $2";
+    let query = sqlx::query(sql).bind(device.to_string()).bind(task.as_str());
+    let row = query.bind(signed(warmup)).fetch_one(tx.connection()).await?;
+    charges_of(&row)
+}
+
+/// Charges from counts of warm-up rounds and of all rounds.
+fn charges_of(row: &AnyRow) -> Result<Charges, Error> {
+    let (warmup, rounds) = (unsigned(row, "warmup")?, unsigned(row, "rounds")?);
+    Ok(Charges { warmup, main: rounds.saturating_sub(warmup) })
 }

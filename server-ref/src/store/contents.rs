@@ -16,7 +16,7 @@ pub(crate) async fn keep(
     bytes: &[u8],
 ) -> Result<(), Error> {
     let sql = "-- contents::keep
-        INSERT INTO contents (task, digest, last_round, bytes) VALUES (?, ?, ?, ?)
+        INSERT INTO contents (task, digest, last_round, bytes) VALUES ($1, $2, $3, $4)
         ON CONFLICT (task, digest) DO UPDATE SET last_round = excluded.last_round";
     let query = sqlx::query(sql).bind(task.as_str()).bind(digest.to_string());
     query.bind(signed(round)).bind(bytes).execute(tx.connection()).await?;
@@ -26,7 +26,7 @@ pub(crate) async fn keep(
 /// Content of a task.
 pub(crate) async fn find(tx: &mut Tx, task: &TaskId, digest: Digest) -> Result<Vec<u8>, Error> {
     let sql = "-- contents::find
-        SELECT bytes FROM contents WHERE task = ? AND digest = ?";
+        SELECT bytes FROM contents WHERE task = $1 AND digest = $2";
     let query = sqlx::query(sql).bind(task.as_str()).bind(digest.to_string());
     let row = query.fetch_optional(tx.connection()).await?;
     let row = row.ok_or_else(|| Error::UnknownContent { task: task.clone(), digest })?;
@@ -36,7 +36,7 @@ pub(crate) async fn find(tx: &mut Tx, task: &TaskId, digest: Digest) -> Result<V
 /// Drops what only rounds before `round` use.
 pub(crate) async fn prune(tx: &mut Tx, task: &TaskId, round: u64) -> Result<(), Error> {
     let sql = "-- contents::prune
-        DELETE FROM contents WHERE task = ? AND last_round < ?";
+        DELETE FROM contents WHERE task = $1 AND last_round < $2";
     let query = sqlx::query(sql).bind(task.as_str()).bind(signed(round));
     query.execute(tx.connection()).await?;
     Ok(())

@@ -4,26 +4,23 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use crate::Error;
 
 /// A name or digest.
-pub(crate) fn text<T: FromStr<Err: Display>>(
-    row: &SqliteRow,
-    name: &'static str,
-) -> Result<T, Error> {
+pub(crate) fn text<T: FromStr<Err: Display>>(row: &AnyRow, name: &'static str) -> Result<T, Error> {
     let value: &str = row.try_get(name)?;
     value.parse().map_err(|e: T::Err| Error::Corrupt { what: name, reason: e.to_string() })
 }
 
 /// A count or time: the schema keeps them from being negative.
-pub(crate) fn unsigned(row: &SqliteRow, name: &'static str) -> Result<u64, Error> {
+pub(crate) fn unsigned(row: &AnyRow, name: &'static str) -> Result<u64, Error> {
     Ok(row.try_get::<i64, _>(name)?.max(0) as u64)
 }
 
 /// A count or time that may be missing.
-pub(crate) fn maybe_unsigned(row: &SqliteRow, name: &'static str) -> Result<Option<u64>, Error> {
+pub(crate) fn maybe_unsigned(row: &AnyRow, name: &'static str) -> Result<Option<u64>, Error> {
     Ok(row.try_get::<Option<i64>, _>(name)?.map(|x| x.max(0) as u64))
 }
 

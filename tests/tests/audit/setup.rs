@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use adafed::algorithm::{AlgorithmPlan, Mask, Plans, Standardisation};
+use adafed::algorithm::{AlgorithmPlan, FederationPlan, Mask, Plans, Standardisation};
 use adafed::data::{Dataset, Error};
 use adafed::nn::{LayerSpec, Loss, Model, ModelSpec};
 use adafed::privacy::audit::Confidence;
@@ -163,7 +163,7 @@ impl Task {
 
     pub(crate) fn plans(&self) -> Plans<'_> {
         let Self { model, privacy, algorithm, .. } = self;
-        Plans { layout: model.layout(), privacy, algorithm }
+        Plans { layout: model.layout(), privacy, algorithm, federation: &FederationPlan::DEFAULT }
     }
 
     pub(crate) fn round<'a>(&'a self, data: &'a dyn Dataset) -> Result<LocalRound<'a>, Failure> {

@@ -134,7 +134,7 @@ fn consequences(task: &Task, released: &Released) -> Result<Vec<u64>, Failure> {
     let wire = adafed::wire::encode(&update(released.values())?)?;
     let restored = restore(task, &ReleasedSum::of_steps(std::slice::from_ref(released))?)?;
     let mut parameters = task.parameters.clone();
-    task.round(&Table::default())?.sgd(&mut parameters, released, 0)?;
+    task.round(&Table::default())?.sgd(&mut parameters, &[], released, 0)?;
     let floats = restored.values().iter().map(|value| value.to_bits());
     let moved = parameters.iter().map(|value| u64::from(value.to_bits()));
     Ok(wire.into_iter().map(u64::from).chain(floats).chain(moved).collect())

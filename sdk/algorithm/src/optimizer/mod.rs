@@ -1,4 +1,9 @@
-//! The server's optimiser: SGD with momentum on active coordinates.
+//! The server's optimiser on active coordinates: SGD with momentum, which is FedAvg and
+//! FedAvgM, and the adaptive steps of FedAdam and FedYogi.
+
+mod adaptive;
+
+pub use self::adaptive::{Adaptivity, SecondMoment, SecondMomentSettings};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +25,22 @@ pub struct SgdSettings {
 }
 
 impl SgdSettings {
+    /// FedAvg (McMahan et al. 2017, arXiv 1602.05629, Algorithm 1) with equal weights: the
+    /// next model is the mean of those that devices reach by `local_steps` steps at
+    /// `local_learning_rate`. The pseudo-gradient is a mean over the steps, so the server's
+    /// rate is lr E.
+    #[must_use]
+    pub fn fed_avg(local_learning_rate: f64, local_steps: u32) -> Self {
+        Self::fed_avg_m(local_learning_rate, local_steps, 0.0)
+    }
+
+    /// FedAvg with server momentum (Hsu et al. 2019, arXiv 1909.06335, section 4.2).
+    #[must_use]
+    pub fn fed_avg_m(local_learning_rate: f64, local_steps: u32, momentum: f64) -> Self {
+        let learning_rate = local_learning_rate * f64::from(local_steps);
+        Self { learning_rate, final_share: 1.0, momentum }
+    }
+
     /// Checks the ranges.
     ///
     /// # Errors
@@ -49,7 +70,7 @@ impl SgdSettings {
     }
 }
 
-/// Momentum buffer, `[d]`.
+/// Momentum buffer or first moment, `[d]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sgd {
     velocity: Vec<f32>,
@@ -79,5 +100,32 @@ impl Sgd {
             parameters[j] = (f64::from(parameters[j]) - learning_rate * u) as f32;
         }
         self.velocity = velocity;
+    }
+
+    /// One adaptive step (Reddi et al. 2021, Algorithm 2, lines 9 and 13): with beta1 the
+    /// momentum, m <- beta1 m + (1 - beta1) g and
+    /// parameters <- parameters - learning_rate m / (sqrt(v) + tau), on active coordinates;
+    /// frozen ones do not move and forget m. `second` has taken in the gradient before.
+    pub fn step_adaptive(
+        &mut self,
+        parameters: &mut [f32],
+        gradient: &ReleasedGradient,
+        mask: &Mask,
+        (learning_rate, beta1): (f64, f64),
+        (second, settings): (&SecondMoment, &SecondMomentSettings),
+    ) {
+        let mut first = vec![0.0; parameters.len()];
+        for j in mask.indices() {
+            let m = beta1 * f64::from(self.velocity[j]) + (1.0 - beta1) * gradient.values()[j];
+            first[j] = m as f32;
+            let step = learning_rate * m / (second.root(j) + settings.tau);
+            parameters[j] = (f64::from(parameters[j]) - step) as f32;
+        }
+        self.velocity = first;
+    }
+
+    /// The buffer, `[d]`.
+    pub(crate) fn velocity(&self) -> &[f32] {
+        &self.velocity
     }
 }

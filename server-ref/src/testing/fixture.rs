@@ -1,11 +1,12 @@
 //! What the tests share: a small plan, a service on a temporary file under a manual
 //! clock, and devices that sign.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use adafed_algorithm::{
-    AlgorithmPlan, ImportanceRule, Layout, Pooling, Retention, ScaleRule, ScaleSettings, Schedule,
-    SgdSettings, TensorLayout,
+    AlgorithmPlan, FederationPlan, ImportanceRule, Layout, Pooling, Retention, ScaleRule,
+    ScaleSettings, Schedule, SgdSettings, TensorLayout,
 };
 use adafed_privacy::{
     Adjacency, ClipNorm, Delta, NoiseMultiplier, PrivacyPhase, PrivacyPlan, ResolutionBits,
@@ -18,11 +19,15 @@ use adafed_wire::{
 };
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
+use super::postgres::Postgres;
 use crate::http::Problem;
-use crate::{Clock, ManualClock, ServerConfig, Service};
+use crate::store::devices::Credential;
+use crate::{Clock, Database, ManualClock, ServerConfig, Service};
 
 pub(crate) const ADMIN: &str = "an operator's long token";
 /// Parameters of the plan's model.
@@ -41,7 +46,8 @@ pub(crate) fn plan(name: &str) -> TaskPlan {
     };
     let model = "{}".into();
     let (task, privacy, algorithm) = (name.parse().unwrap(), privacy(), algorithm());
-    TaskPlan { task, model, layout, privacy, algorithm, rounds }
+    let federation = FederationPlan::default();
+    TaskPlan { task, model, layout, privacy, algorithm, rounds, federation }
 }
 
 fn privacy() -> PrivacyPlan {
@@ -71,7 +77,42 @@ fn algorithm() -> AlgorithmPlan {
     }
 }
 
-/// A service on a temporary file.
+tokio::task_local! {
+    /// The database of the fixtures that a test makes; an SQLite file where none is set.
+    static DATABASE: &'static Postgres;
+}
+
+/// Runs a test on PostgreSQL, on one server for all; says so where there is none.
+pub(crate) async fn on_postgres(test: impl Future<Output = ()>) {
+    static SERVER: LazyLock<Option<Postgres>> =
+        LazyLock::new(|| Postgres::start().expect("the installed PostgreSQL starts"));
+    match SERVER.as_ref() {
+        Some(server) => DATABASE.scope(server, test).await,
+        None => eprintln!("{}", super::postgres::SKIPPED),
+    }
+}
+
+/// Runs every test that is named on both databases.
+macro_rules! on_both_databases {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test().await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                $crate::testing::on_postgres(super::$test()).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_databases;
+
+/// A service on a database of its own.
 pub(crate) struct Fixture {
     pub(crate) service: Service,
     pub(crate) clock: Arc<ManualClock>,
@@ -84,7 +125,11 @@ impl Fixture {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listen = ([127, 0, 0, 1], 0).into();
-        let mut config = ServerConfig::new(listen, folder.path().join("server.sqlite"), ADMIN);
+        let database = match DATABASE.try_with(|server| *server) {
+            Ok(server) => server.database().await.unwrap().as_str().into(),
+            Err(_) => Database::from(folder.path().join("server.sqlite")),
+        };
+        let mut config = ServerConfig::new(listen, database, ADMIN);
         config.limits.max_body_bytes = 8 << 10;
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
         let service = Service::open_with_clock(&config, clock.clone()).await.unwrap();
@@ -96,6 +141,21 @@ impl Fixture {
         self.folder.path().join("server.sqlite")
     }
 
+    /// A service on the SQLite file that `sql` describes.
+    pub(crate) async fn of_sql(sql: &'static str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("server.sqlite");
+        // The dump names tables before those they refer to.
+        let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+        let mut connection = options.foreign_keys(false).connect().await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let config = ServerConfig::new(([127, 0, 0, 1], 0).into(), file, ADMIN);
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        let service = Service::open_with_clock(&config, clock.clone()).await.unwrap();
+        Self { service, clock, config, folder }
+    }
+
     /// A fixture with a task of [`plan`], starting from zeros.
     pub(crate) async fn with_task(task: &str) -> Self {
         let fixture = Self::new().await;
@@ -105,6 +165,11 @@ impl Fixture {
             .await
             .unwrap();
         fixture
+    }
+
+    /// Another server on the same database, under the same clock.
+    pub(crate) async fn replica(&self) -> Service {
+        Service::open_with_clock(&self.config, self.clock.clone()).await.unwrap()
     }
 
     /// Drops the service without a word, as a kill would, and opens the file again.
@@ -129,8 +194,29 @@ impl Fixture {
         }
     }
 
+    /// As [`assigned`](Self::assigned), with a public weight.
+    pub(crate) async fn assigned_with_weight(
+        &self,
+        task: &str,
+        weight: u32,
+    ) -> (Device, Assignment) {
+        let (device, assignment) = self.assigned(task).await;
+        self.service.set_weight(device.key.device(), weight).await.unwrap();
+        (device, assignment)
+    }
+
+    /// A check-in with SDK `version`.
+    pub(crate) async fn check_in_as(
+        &self,
+        device: &Device,
+        task: &str,
+        version: &str,
+    ) -> Result<CheckinResponse, crate::Error> {
+        self.service.check_in(device.credential(&self.clock), &name(task), version).await
+    }
+
     pub(crate) async fn check_in(&self, device: &Device, task: &str) -> CheckinResponse {
-        self.service.check_in(device.key.device(), &name(task)).await.unwrap()
+        self.check_in_as(device, task, "0.1.0").await.unwrap()
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -180,14 +266,27 @@ impl Answer {
     }
 }
 
-/// A device's key.
+/// A device's key, and when it signed last.
 pub(crate) struct Device {
     pub(crate) key: DeviceKey,
+    signed_ms: AtomicU64,
 }
 
 impl Device {
     pub(crate) fn new() -> Self {
-        Self { key: DeviceKey::from_pkcs8(&DeviceKey::generate().unwrap()).unwrap() }
+        let key = DeviceKey::from_pkcs8(&DeviceKey::generate().unwrap()).unwrap();
+        Self { key, signed_ms: AtomicU64::new(0) }
+    }
+
+    /// A time to sign at: now, but later than the last.
+    pub(crate) fn next_ms(&self, now_ms: u64) -> u64 {
+        let later = |last: u64| Some(now_ms.max(last + 1));
+        let last = self.signed_ms.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
+        now_ms.max(last.unwrap_or(0) + 1)
+    }
+
+    pub(crate) fn credential(&self, clock: &ManualClock) -> Credential {
+        Credential { device: self.key.device(), signed_ms: self.next_ms(clock.now_ms()) }
     }
 
     pub(crate) fn request(
@@ -197,6 +296,7 @@ impl Device {
         body: Vec<u8>,
         time_ms: u64,
     ) -> Request<Body> {
+        let time_ms = self.next_ms(time_ms);
         let signature = self.key.sign(SignedParts { method, path, time_ms, body: &body });
         let request = Request::builder().method(method).uri(path);
         let request = request.header(DEVICE_HEADER, self.key.device().to_string());
