@@ -7,5 +7,4 @@ pub mod fixture;
 pub mod host;
 pub mod load;
 pub mod peer;
-pub mod postgres;
 pub mod process;

@@ -1,7 +1,8 @@
 //! What is uploaded: updates of random integers, each of them different, and their sum.
 
 use adafed::algorithm::{
-    AlgorithmPlan, ImportanceRule, Layout, Mask, Retention, Schedule, SgdSettings, TensorLayout,
+    AlgorithmPlan, FederationPlan, ImportanceRule, Layout, Mask, Retention, Schedule, SgdSettings,
+    TensorLayout,
 };
 use adafed::privacy::{
     Adjacency, ClipNorm, Delta, NoiseMultiplier, PrivacyPhase, PrivacyPlan, ResolutionBits,
@@ -67,6 +68,7 @@ pub(super) fn plan(devices: u32, coordinates: usize, retention: f64) -> Result<T
             deadline_ms: 24 * 3_600_000,
             retry_after_ms: 1_000,
         },
+        federation: FederationPlan::default(),
     })
 }
 

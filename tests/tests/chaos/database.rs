@@ -2,59 +2,49 @@
 
 use std::path::Path;
 
+use adafed_server::testing::postgres::{Postgres, SKIPPED};
 use adafed_tests::fixture::Failure;
-use adafed_tests::postgres::Postgres;
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use super::operations::Database;
-use super::replica::Replicas;
-
-/// Database that every other is a copy of: its tables are made once.
-const TEMPLATE: &str = "made";
 
 /// Where a worker's runs keep their databases.
 pub(crate) struct Home {
     folder: TempDir,
+    runtime: Runtime,
+    /// Started by the first run that needs it.
     postgres: Option<Postgres>,
 }
 
 impl Home {
     pub(crate) fn new() -> Result<Self, Failure> {
-        Ok(Self { folder: tempfile::tempdir()?, postgres: None })
+        Ok(Self { folder: tempfile::tempdir()?, runtime: Runtime::new()?, postgres: None })
     }
 
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A database that nobody has used; the files of the one before are gone.
-    pub(crate) fn fresh(&mut self, database: Database) -> Result<String, Failure> {
+    /// A database that nobody has used, or why there is none; the files of the one before are
+    /// gone.
+    pub(crate) fn fresh(&mut self, database: Database) -> Result<Result<String, String>, Failure> {
         self.folder = tempfile::tempdir()?;
         if database == Database::Sqlite {
-            return Ok(self.folder().join("server.sqlite").display().to_string());
+            return Ok(Ok(self.folder().join("server.sqlite").display().to_string()));
         }
         if self.postgres.is_none() {
-            self.postgres = Some(self.made()?);
+            self.postgres = Postgres::start()?;
         }
-        self.postgres.as_mut().ok_or("it was just started")?.create(Some(TEMPLATE))
+        match &self.postgres {
+            Some(postgres) => Ok(Ok(self.runtime.block_on(postgres.database())?)),
+            None => Ok(Err(SKIPPED.to_owned())),
+        }
     }
 
-    /// A server with the template.
-    fn made(&self) -> Result<Postgres, Failure> {
-        let postgres = Postgres::start()?;
-        postgres.run("postgres", &format!("CREATE DATABASE {TEMPLATE}"))?;
-        let mut replicas = Replicas::new(postgres.address(TEMPLATE), self.folder(), 1);
-        replicas.set_clock(0)?;
-        replicas.start_all()?;
-        replicas.kill(0)?;
-        // A copy needs a template to which nobody is connected.
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'made'";
-        postgres.run("postgres", end)?;
-        Ok(postgres)
-    }
-
-    /// The database server dies and comes back.
+    /// The database server dies and comes back; one that is not the test's own stays.
     pub(crate) fn restart(&mut self) -> Result<(), Failure> {
-        self.postgres.as_mut().map_or(Ok(()), Postgres::crash_and_restart)
+        let restarted = self.postgres.as_ref().map(|postgres| postgres.restart("immediate"));
+        Ok(restarted.transpose().map(drop)?)
     }
 }

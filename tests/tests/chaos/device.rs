@@ -176,9 +176,9 @@ const fn about(how: How, round: usize, upload: usize) -> About {
     match how {
         How::Right | How::Other => About::Upload { round, upload },
         How::Plan | How::Mask | How::Model => About::Wrong("server/stale"),
-        How::Version => About::Wrong("wire/version"),
-        How::Cut => About::Wrong("wire/malformed"),
-        How::Foreign => About::Foreign,
+        How::Version => About::Malformed("wire/version"),
+        How::Cut => About::Malformed("wire/malformed"),
+        How::Foreign => About::Malformed("wire/signature"),
     }
 }
 

@@ -23,7 +23,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use adafed_tests::fixture::Failure;
-use adafed_tests::postgres::Postgres;
 use database::Home;
 use operations::{Case, Database};
 use run::{Run, Tally};
@@ -71,11 +70,7 @@ fn cases(database: Database, seeds: std::ops::Range<u64>) -> Vec<Case> {
 }
 
 /// Runs all cases, a few at the same time; the first failure is shrunk and told.
-fn survive(mut cases: Vec<Case>) -> Result<(), Failure> {
-    if !Postgres::is_installed() {
-        println!("without PostgreSQL, which is not installed");
-        cases.retain(|case| case.database == Database::Sqlite);
-    }
+fn survive(cases: Vec<Case>) -> Result<(), Failure> {
     let (next, tally) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
     let failed = Mutex::new(None);
     let started = Instant::now();

@@ -36,10 +36,10 @@ pub(crate) enum About {
         round: usize,
         upload: usize,
     },
-    /// Something refused for what it is.
+    /// Refused for what it is about.
     Wrong(&'static str),
-    /// A signature that is not the device's: nothing is spent.
-    Foreign,
+    /// Refused for its form, before its signature is spent.
+    Malformed(&'static str),
 }
 
 /// What a device was told.
@@ -120,23 +120,22 @@ impl World {
         }
     }
 
-    /// Everything that the server may tell a device now, with the world in which it does.
-    fn hear(&self, known: &Known, asked: Asked) -> Vec<(Told, Self)> {
-        let refused = |code: &str| (Told::Refused(code.to_owned()), self.clone());
+    /// What the server tells a device, and the world after that.
+    fn hear(&self, known: &Known, asked: Asked) -> (Told, Self) {
+        let refused = |code: &str| Told::Refused(code.to_owned());
         if known.now_ms.abs_diff(asked.signed_ms) > WINDOW_MS {
-            return vec![refused("server/signed-at-other-time")];
+            return (refused("server/signed-at-other-time"), self.clone());
         }
-        let replayed = false && asked.signed_ms <= self.spent[asked.device];
         match asked.about {
-            About::Foreign if replayed => {
-                vec![refused("wire/signature"), refused("server/replayed")]
+            // Refused before anything is looked up, so the signature is not spent.
+            About::Malformed(code) => (refused(code), self.clone()),
+            _ if asked.signed_ms <= self.spent[asked.device] => {
+                (refused("server/replayed"), self.clone())
             }
-            About::Foreign => vec![refused("wire/signature")],
-            _ if replayed => vec![refused("server/replayed")],
             about => {
                 let mut next = self.clone();
                 next.spent[asked.device] = asked.signed_ms;
-                vec![(next.serve(known, asked.device, about), next)]
+                (next.serve(known, asked.device, about), next)
             }
         }
     }
@@ -145,8 +144,7 @@ impl World {
         match about {
             About::CheckIn => self.check_in(known, device),
             About::Upload { round, upload } => self.upload(known, device, round, upload),
-            About::Wrong(code) => Told::Refused(code.to_owned()),
-            About::Foreign => unreachable!("its signature was refused"),
+            About::Wrong(code) | About::Malformed(code) => Told::Refused(code.to_owned()),
         }
     }
 
@@ -192,27 +190,33 @@ impl World {
 
     /// Worlds to which this one may turn without anybody asking.
     fn by_itself(&self, known: &Known) -> Vec<Self> {
-        let mut worlds: Vec<Self> = self.closed(known).into_iter().collect();
+        let mut worlds: Vec<Self> = self.closing(known).into_iter().collect();
         for n in 0..self.pending.len() {
             let mut waiting = self.clone();
             let asked = waiting.pending.remove(n);
-            worlds.extend(waiting.hear(known, asked).into_iter().map(|(_, world)| world));
+            worlds.push(waiting.hear(known, asked).1);
         }
         worlds
     }
 
-    /// The world after the current round is closed, where its time has come.
-    fn closed(&self, known: &Known) -> Option<Self> {
+    /// The world after the next step of closing the current round, where its time has come:
+    /// first the set of updates is fixed, then the model takes its step.
+    fn closing(&self, known: &Known) -> Option<Self> {
         let number = self.rounds.len() - 1;
         let round = &self.rounds[number];
-        let due = round.takes() && round.is_due(known.now_ms);
-        if !due && round.phase != Phase::Aggregating {
-            return None;
-        }
-        let mut next = self.clone();
         let enough = round.reports() >= known.task.least_reports as usize;
-        next.rounds[number].phase = if enough { Phase::Committed } else { Phase::Abandoned };
-        if enough {
+        let mut next = self.clone();
+        let phase = &mut next.rounds[number].phase;
+        match round.phase {
+            Phase::Aggregating => *phase = Phase::Committed,
+            _ if !round.takes() || !round.is_due(known.now_ms) => return None,
+            _ if enough => {
+                *phase = Phase::Aggregating;
+                return Some(next);
+            }
+            _ => *phase = Phase::Abandoned,
+        }
+        if *phase == Phase::Committed {
             next.step(known, number);
         }
         if next.rounds.len() < known.task.rounds as usize {
@@ -295,8 +299,10 @@ impl Worlds {
     fn hear_one(&mut self, known: &Known, asked: Asked, told: &Told) {
         let mut worlds = Vec::new();
         for world in self.settled(known) {
-            let explained = world.hear(known, asked).into_iter().filter(|(t, _)| t == told);
-            explained.for_each(|(_, world)| add(&mut worlds, world));
+            let (predicted, world) = world.hear(known, asked);
+            if predicted == *told {
+                add(&mut worlds, world);
+            }
         }
         self.0 = worlds;
     }

@@ -76,7 +76,7 @@ impl<'a> Run<'a> {
 
     fn start(case: &'a Case, home: &'a mut Home) -> Result<Self, Failure> {
         let count = if case.database == Database::Postgres { 2 } else { 1 };
-        let database = home.fresh(case.database)?;
+        let database = home.fresh(case.database)??;
         let mut replicas = Replicas::new(database, home.folder(), count);
         replicas.set_clock(START_MS)?;
         replicas.start_all()?;

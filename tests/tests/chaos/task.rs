@@ -1,7 +1,8 @@
 //! The task of a run: a warm-up round, then half the coordinates under a mask.
 
 use adafed::algorithm::{
-    AlgorithmPlan, ImportanceRule, Layout, Retention, Schedule, SgdSettings, TensorLayout,
+    AlgorithmPlan, FederationPlan, ImportanceRule, Layout, Retention, Schedule, SgdSettings,
+    TensorLayout,
 };
 use adafed::privacy::{
     Adjacency, ClipNorm, Delta, NoiseMultiplier, PrivacyPhase, PrivacyPlan, ResolutionBits,
@@ -37,6 +38,7 @@ pub(crate) fn plan(task: &Task) -> Result<TaskPlan, Failure> {
             deadline_ms: DEADLINE_MS,
             retry_after_ms: 1_000,
         },
+        federation: FederationPlan::default(),
     })
 }
 
