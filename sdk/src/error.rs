@@ -51,6 +51,8 @@ pub enum Error {
         code: String,
         /// What was wrong and what to do.
         detail: String,
+        /// When the server wants to be asked again at the soonest, in milliseconds.
+        retry_after_ms: Option<u64>,
     },
     /// Peer: content that is not what it was asked for by digest.
     #[error("the server sent a {what} whose content does not match its digest {digest}")]
@@ -112,9 +114,20 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Transport(_) => true,
+            // A repetition is signed anew, at a later time.
+            Self::Server { code, .. } if code == "server/replayed" => true,
             Self::Server { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
             Self::Privacy(e) => e.is_retryable(),
             _ => false,
+        }
+    }
+
+    /// When the server wants to be asked again at the soonest, in milliseconds, where it
+    /// said so.
+    pub(crate) const fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::Server { retry_after_ms, .. } => *retry_after_ms,
+            _ => None,
         }
     }
 }

@@ -47,6 +47,12 @@ pub enum Error {
         /// Most bytes accepted.
         limit: usize,
     },
+    /// Peer: a body that did not arrive in time.
+    #[error("the body did not arrive within {limit_ms} ms; send it again over a better connection")]
+    SlowBody {
+        /// How long it may take, in milliseconds.
+        limit_ms: u64,
+    },
     /// Peer: no such path.
     #[error("there is nothing at this path; paths begin with /v1")]
     UnknownPath,
@@ -308,6 +314,7 @@ impl Error {
             Self::Wire(e) => e.code(),
             Self::Malformed { .. } => "server/malformed",
             Self::BodyTooLarge { .. } => "server/body-too-large",
+            Self::SlowBody { .. } => "server/slow-body",
             Self::UnknownPath => "server/unknown-path",
             Self::Method => "server/method",
             Self::Unsigned { .. } => "server/unsigned",
@@ -362,6 +369,7 @@ impl Error {
                 | Self::Replayed { .. }
                 | Self::TooManyRequests { .. }
                 | Self::Overloaded { .. }
+                | Self::SlowBody { .. }
                 | Self::Randomness
                 | Self::Stopped
         )

@@ -13,7 +13,7 @@
 //! let config = ServerConfig::new(listen, "adafed.sqlite", "a long random token");
 //! let server = Server::bind(config).await?;
 //! let token = server.service().create_token(10).await?;
-//! println!("http://{}, enrol with {token}", server.local_addr());
+//! println!("{}, enrol with {token}", server.url());
 //! server.run(std::future::pending()).await
 //! # }
 //! ```
@@ -26,6 +26,7 @@ mod clock;
 mod config;
 mod error;
 mod http;
+mod metrics;
 mod report;
 mod round;
 mod secret;
@@ -38,6 +39,7 @@ pub mod testing;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{Database, LEAST_ADMIN_TOKEN, Limits, ServerConfig, Tls};
 pub use error::Error;
+pub use http::openapi;
 pub use report::{
     DevicePrivacy, DeviceState, DeviceStatus, Evaluation, Forecast, HistogramBucket,
     OperatorStatus, PrivacyReport, PrivacyUnit, Quantile, RoundReport, Scope, TaskState,
@@ -45,7 +47,7 @@ pub use report::{
 };
 pub use round::Phase;
 pub use server::Server;
-pub use service::Service;
+pub use service::{CreatedToken, NewEvaluation, NewOperator, NewToken, Service};
 
 /// Runs a long computation where it does not hold up other requests.
 async fn blocking<T: Send + 'static>(

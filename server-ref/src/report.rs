@@ -4,11 +4,12 @@ use adafed_privacy::accounting::Accountant;
 use adafed_privacy::{Adjacency, Event};
 use adafed_wire::{DeviceId, Digest, TaskId, TaskSettings};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::round::Phase;
 
 /// Whether a task still trains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TaskState {
@@ -25,9 +26,10 @@ pub enum TaskState {
 }
 
 /// Where a task stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskStatus {
     /// The task.
+    #[schema(value_type = String)]
     pub task: TaskId,
     /// Whether it still trains.
     pub state: TaskState,
@@ -36,6 +38,7 @@ pub struct TaskStatus {
     /// Rounds of the plan.
     pub rounds: u64,
     /// Phase of the current round, or of the last one.
+    #[schema(value_type = String)]
     pub phase: Phase,
     /// Devices taking part in that round.
     pub participants: u32,
@@ -46,31 +49,39 @@ pub struct TaskStatus {
     /// Parameters of the model.
     pub parameters: u64,
     /// Largest epsilon of any device so far, at `delta`.
+    #[schema(value_type = Option<f64>)]
     pub epsilon: f64,
     /// Epsilon of a device that takes part in every round, at `delta`.
+    #[schema(value_type = Option<f64>)]
     pub epsilon_all_rounds: f64,
     /// Delta of the plan.
     pub delta: f64,
     /// Accountant that gave `epsilon`.
+    #[schema(value_type = String)]
     pub accountant: Accountant,
     /// Largest epsilon of any device after one more round, at `delta`.
+    #[schema(value_type = Option<f64>)]
     pub epsilon_next_round: f64,
     /// How the operator runs it.
+    #[schema(value_type = Object)]
     pub settings: TaskSettings,
     /// Digest of the plan.
     #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub plan: Digest,
     /// Digest of the current model.
     #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub model: Digest,
 }
 
 /// One round of a task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RoundReport {
     /// The round.
     pub round: u64,
     /// Its phase.
+    #[schema(value_type = String)]
     pub phase: Phase,
     /// When it was opened, in milliseconds since 1970.
     pub opened_ms: u64,
@@ -100,28 +111,35 @@ pub struct RoundReport {
 }
 
 /// What a task has cost its devices.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PrivacyReport {
     /// The task.
+    #[schema(value_type = String)]
     pub task: TaskId,
     /// Neighbouring relation.
+    #[schema(value_type = String)]
     pub adjacency: Adjacency,
     /// Unit of privacy: one training example on one device.
     pub unit: PrivacyUnit,
     /// Delta at which every epsilon here is stated.
     pub delta: f64,
     /// Largest epsilon of any device.
+    #[schema(value_type = Option<f64>)]
     pub epsilon: f64,
     /// Accountant that gave it.
+    #[schema(value_type = String)]
     pub accountant: Accountant,
     /// Largest epsilon of any device by the Renyi accountant.
+    #[schema(value_type = Option<f64>)]
     pub epsilon_rdp: f64,
     /// Largest epsilon of any device by the privacy loss distribution; `None` where it has
     /// none to give.
     pub epsilon_pld: Option<f64>,
     /// Largest epsilon of any device after one more round.
+    #[schema(value_type = Option<f64>)]
     pub epsilon_next_round: f64,
     /// Epsilon of a device that takes part in every round.
+    #[schema(value_type = Option<f64>)]
     pub epsilon_all_rounds: f64,
     /// Epsilon that no device may exceed, by the operator's settings.
     pub device_epsilon_cap: Option<f64>,
@@ -138,7 +156,7 @@ pub struct PrivacyReport {
 }
 
 /// What one row of data is, to the guarantee.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PrivacyUnit {
@@ -147,49 +165,57 @@ pub enum PrivacyUnit {
 }
 
 /// Devices whose epsilon lies above `from` and at most at `to`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HistogramBucket {
     /// Lower end, exclusive.
+    #[schema(value_type = Option<f64>)]
     pub from: f64,
     /// Upper end, inclusive.
+    #[schema(value_type = Option<f64>)]
     pub to: f64,
     /// Number of devices.
     pub devices: u64,
 }
 
 /// A quantile of the devices' epsilons.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Quantile {
     /// Share of the devices at or below `epsilon`.
     pub share: f64,
     /// Their largest epsilon.
+    #[schema(value_type = Option<f64>)]
     pub epsilon: f64,
 }
 
 /// What a task has cost one device.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DevicePrivacy {
     /// The device.
     #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub device: DeviceId,
     /// Rounds it was permitted to release in, each of them charged.
     pub rounds_charged: u64,
     /// Upper bound on its epsilon.
+    #[schema(value_type = Option<f64>)]
     pub epsilon: f64,
     /// By the Renyi accountant.
+    #[schema(value_type = Option<f64>)]
     pub epsilon_rdp: f64,
     /// By the privacy loss distribution; `None` where it has none to give.
     pub epsilon_pld: Option<f64>,
     /// Whether another round would take it beyond the device cap.
     pub halted: bool,
     /// What it was charged for: one entry a phase of the plan.
+    #[schema(value_type = Vec<Object>)]
     pub events: Vec<Event>,
 }
 
 /// What a task would cost, told before it is created.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Forecast {
     /// The task.
+    #[schema(value_type = String)]
     pub task: TaskId,
     /// Whether it could be created.
     pub possible: bool,
@@ -200,10 +226,13 @@ pub struct Forecast {
     /// Delta at which every epsilon here is stated.
     pub delta: f64,
     /// Epsilon of a device that takes part in every round.
+    #[schema(value_type = Option<f64>)]
     pub epsilon_all_rounds: f64,
     /// Accountant that gave it.
+    #[schema(value_type = String)]
     pub accountant: Accountant,
     /// Epsilon of a device that takes part in one round.
+    #[schema(value_type = Option<f64>)]
     pub epsilon_one_round: f64,
     /// Rounds that one device may take part in under the smaller cap; `None` without a cap.
     pub rounds_within_cap: Option<u64>,
@@ -219,16 +248,19 @@ pub struct Forecast {
     /// Parameters of the model.
     pub parameters: u64,
     /// Active coordinates of the first and of the last round under a mask.
+    #[schema(value_type = Vec<u64>)]
     pub active_coordinates: [u64; 2],
     /// Expected bytes of one update's values in the first round, and in the first under a mask.
+    #[schema(value_type = Vec<u64>)]
     pub update_bytes: [u64; 2],
 }
 
 /// One device, as the operator sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeviceStatus {
     /// The device.
     #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub device: DeviceId,
     /// Whether its requests are taken.
     pub state: DeviceState,
@@ -245,7 +277,7 @@ pub struct DeviceStatus {
 }
 
 /// Whether a device's requests are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DeviceState {
@@ -258,7 +290,7 @@ pub enum DeviceState {
 }
 
 /// An enrolment token, as the operator sees it later.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenStatus {
     /// SHA-256 of the token, hexadecimal.
     pub digest: String,
@@ -274,7 +306,17 @@ pub struct TokenStatus {
 
 /// What a person's or program's token allows; each scope holds those before it.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -299,7 +341,7 @@ impl Scope {
 }
 
 /// A token of a person or program, as the operator sees it later.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OperatorStatus {
     /// Name.
     pub name: String,
@@ -314,7 +356,7 @@ pub struct OperatorStatus {
 }
 
 /// Loss and accuracy of a model, as an evaluator reports them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Evaluation {
     /// Rounds that the model has seen.
     pub round: u64,

@@ -26,6 +26,9 @@ pub(super) struct Connection<T> {
     key: DeviceKey,
     clock: Arc<dyn Clock>,
     traffic: Traffic,
+    // Time of the last signature: the server takes a device's requests in the order of theirs,
+    // each once.
+    signed_ms: u64,
     // Content is named by its digest and never changes: the plan is the same in every
     // round, a mask in many.
     cache: Vec<(Digest, Vec<u8>)>,
@@ -41,11 +44,13 @@ struct Problem {
     kind: String,
     #[serde(default)]
     detail: String,
+    retry_after_ms: Option<u64>,
 }
 
 impl<T: Transport> Connection<T> {
     pub(super) fn new(transport: T, key: DeviceKey, clock: Arc<dyn Clock>) -> Self {
-        Self { transport, key, clock, traffic: Traffic::default(), cache: Vec::new() }
+        let traffic = Traffic::default();
+        Self { transport, key, clock, traffic, signed_ms: 0, cache: Vec::new() }
     }
 
     pub(super) fn device(&self) -> DeviceId {
@@ -126,7 +131,8 @@ impl<T: Transport> Connection<T> {
         path: String,
         body: Vec<u8>,
     ) -> Result<Vec<u8>, Error> {
-        let time_ms = self.clock.now_ms();
+        let time_ms = self.clock.now_ms().max(self.signed_ms + 1);
+        self.signed_ms = time_ms;
         let signature = self.key.sign(SignedParts { method, path: &path, time_ms, body: &body });
         let headers = vec![
             (DEVICE_HEADER, self.device().to_string()),
@@ -146,8 +152,65 @@ impl<T: Transport> Connection<T> {
 }
 
 fn refusal(status: u16, body: &[u8]) -> Error {
-    let unknown = || Problem { kind: String::new(), detail: "no reason given".into() };
-    let problem = serde_json::from_slice(body).unwrap_or_else(|_| unknown());
+    let problem: Problem = serde_json::from_slice(body).unwrap_or_else(|_| unknown());
     let code = problem.kind.strip_prefix("urn:adafed:problem:").unwrap_or(&problem.kind);
-    Error::Server { status, code: code.to_owned(), detail: problem.detail }
+    let code = code.to_owned();
+    let Problem { detail, retry_after_ms, .. } = problem;
+    Error::Server { status, code, detail, retry_after_ms }
+}
+
+/// What stands for a body that is no problem document.
+fn unknown() -> Problem {
+    Problem { kind: String::new(), detail: "no reason given".into(), retry_after_ms: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::transport::{self, Response};
+
+    /// Answers everything with a problem, and keeps the times of signing.
+    #[derive(Default)]
+    struct Refusing {
+        times: Mutex<Vec<u64>>,
+    }
+
+    struct Stopped;
+
+    impl Clock for Stopped {
+        fn now_ms(&self) -> u64 {
+            7
+        }
+    }
+
+    impl Transport for Refusing {
+        fn send(&self, request: &Request) -> Result<Response, transport::Error> {
+            let time = request.headers.iter().find(|(name, _)| *name == TIME_HEADER).unwrap();
+            self.times.lock().unwrap().push(time.1.parse().unwrap());
+            let body = br#"{"type": "urn:adafed:problem:server/replayed", "status": 401,
+                "detail": "sign again", "retry_after_ms": 40}"#;
+            Ok(Response { status: 401, body: body.to_vec() })
+        }
+    }
+
+    #[test]
+    fn signing_times_only_grow_and_a_repetition_may_be_tried_again() {
+        let key = DeviceKey::from_pkcs8(&DeviceKey::generate().unwrap()).unwrap();
+        let mut connection = Connection::new(Refusing::default(), key, Arc::new(Stopped));
+        for _ in 0..3 {
+            let error = connection.enrol("token").unwrap_err();
+            assert!(error.is_retryable() && error.code() == "server/replayed");
+            assert_eq!(error.retry_after_ms(), Some(40));
+        }
+        assert_eq!(*connection.transport.times.lock().unwrap(), [7, 8, 9]);
+    }
+
+    #[test]
+    fn what_waiting_may_cure_is_retryable() {
+        for (status, retryable) in [(429, true), (503, true), (507, true), (401, false)] {
+            assert_eq!(refusal(status, b"").is_retryable(), retryable, "{status}");
+        }
+    }
 }

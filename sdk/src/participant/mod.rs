@@ -26,6 +26,9 @@ use crate::data::Dataset;
 use crate::store::Store;
 use crate::transport::Transport;
 
+/// Longest wait that the server can ask for, in milliseconds.
+const LONGEST_WAIT_MS: u64 = 60 * 60 * 1000;
+
 /// Names of the store's entries.
 mod entry {
     pub(super) const KEY: &str = "device.key";
@@ -263,15 +266,18 @@ impl<T: Transport, S: Store> Participant<T, S> {
         progress(activity, Next::Now)
     }
 
-    /// Backs off exponentially from 0.1 s to 60 s, with a jitter of the device's own so
-    /// that a fleet does not come back all at once.
+    /// Backs off exponentially from 0.1 s to 60 s, after the time that the server asked for,
+    /// with a jitter of the device's own so that a fleet does not come back all at once.
     fn delay(&mut self, error: &Error) -> Progress {
         let ceiling_ms = (100_u64 << self.failures.min(10)).min(60_000);
         self.failures += 1;
         let seed = format!("{}{}", self.device(), self.failures);
         let jitter = Digest::of(seed.as_bytes()).to_string();
         let share = u64::from_str_radix(&jitter[..4], 16).unwrap_or(0);
-        let at_ms = self.clock.now_ms() + ceiling_ms / 2 + ceiling_ms / 2 * share / 0xffff;
+        let backoff_ms = ceiling_ms / 2 + ceiling_ms / 2 * share / 0xffff;
+        // The server's word counts, up to an hour: a mistaken one must not end the device's part.
+        let asked_ms = error.retry_after_ms().map_or(0, |ms| ms.min(LONGEST_WAIT_MS));
+        let at_ms = self.clock.now_ms() + asked_ms + backoff_ms;
         if let Phase::CheckIn { at_ms: at } = &mut self.phase {
             *at = at_ms;
         }

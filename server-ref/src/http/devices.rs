@@ -8,8 +8,9 @@ use axum::http::HeaderMap;
 use axum::http::header::RETRY_AFTER;
 use axum::response::Response;
 
-use super::extract::{Path, SelfSigned, Signed, number};
+use super::extract::{Path, Reader, SelfSigned, Signed, Upload, number};
 use super::respond;
+use crate::metrics;
 use crate::{Error, Service};
 
 /// `POST /v1/devices`
@@ -41,11 +42,12 @@ pub(super) async fn check_in(
 /// `GET /v1/tasks/{task}/plan`
 pub(super) async fn plan(
     State(service): State<Service>,
+    _: Reader,
     Path(task): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let task: TaskId = task.parse()?;
-    let (bytes, response) = respond::download(&headers, service.plan(&task).await?);
+    let (bytes, response) = respond::download(&headers, service.plan(&task).await?)?;
     service.count_sent(&task, bytes);
     Ok(response)
 }
@@ -53,11 +55,12 @@ pub(super) async fn plan(
 /// `GET /v1/tasks/{task}/content/{digest}`
 pub(super) async fn content(
     State(service): State<Service>,
+    _: Reader,
     Path((task, digest)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let (task, digest): (TaskId, Digest) = (task.parse()?, digest.parse()?);
-    let (bytes, response) = respond::download(&headers, service.content(&task, digest).await?);
+    let (bytes, response) = respond::download(&headers, service.content(&task, digest).await?)?;
     service.count_sent(&task, bytes);
     Ok(response)
 }
@@ -66,13 +69,20 @@ pub(super) async fn content(
 pub(super) async fn upload(
     State(service): State<Service>,
     Path((task, round, device)): Path<(String, String, String)>,
-    request: Signed,
+    Upload { signed, .. }: Upload,
 ) -> Result<Response, Error> {
     let (task, round): (TaskId, u64) = (task.parse()?, number(&round)?);
-    let (signed, named): (DeviceId, DeviceId) = (request.credential.device, device.parse()?);
-    if signed != named {
-        return Err(Error::OtherDevice { signed, named });
+    let (signer, named): (DeviceId, DeviceId) = (signed.credential.device, device.parse()?);
+    if signer != named {
+        return Err(Error::OtherDevice { signed: signer, named });
     }
-    let receipt = service.upload(request.credential, &task, round, request.body).await?;
-    Ok(respond::message(&receipt)?.1)
+    let bytes = signed.body.len();
+    let receipt = service.upload(signed.credential, &task, round, signed.body).await;
+    let outcome = match &receipt {
+        Ok(receipt) if receipt.duplicate => metrics::Upload::Duplicate,
+        Ok(_) => metrics::Upload::Accepted,
+        Err(e) => metrics::Upload::Refused(e.code()),
+    };
+    service.front().metrics.uploaded(bytes, outcome);
+    Ok(respond::message(&receipt?)?.1)
 }

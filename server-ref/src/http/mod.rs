@@ -3,57 +3,77 @@
 //! Devices speak encoded messages, people JSON; every error is a problem document of
 //! the one table in `problem`.
 
-mod admin;
 mod devices;
 mod extract;
+mod fleet;
+mod front;
 mod health;
-mod people;
+mod limits;
+mod observe;
+mod openapi;
+mod operators;
 mod problem;
+mod range;
 mod respond;
+mod routes;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
-use adafed_wire::{CheckinRequest, EnrolRequest, Message, path};
-use axum::extract::DefaultBodyLimit;
-use axum::routing::{MethodRouter, get, post, put};
-use axum::{Extension, Router};
+use std::any::Any;
 
+use adafed_wire::path;
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Extensions, HeaderMap, StatusCode, Version};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
+
+pub(crate) use front::{Front, Peer};
+pub use openapi::openapi;
 #[cfg(test)]
 pub(crate) use problem::Problem;
 
 use crate::{Error, Service};
 
-/// Largest body of a route that takes small JSON, in bytes.
-const SMALL_BODY: usize = 4 << 10;
+/// Answers below this size are not worth compressing, in bytes.
+const LEAST_COMPRESSED: u16 = 1024;
 
-/// Every route.
+/// Every route, and what surrounds them all: the last layer is the outermost.
 pub(crate) fn router(service: Service) -> Router {
-    let large = service.max_body_bytes();
-    Router::new()
-        .route(path::DEVICES, limited(post(devices::enrol), EnrolRequest::LIMIT))
-        .route(path::CHECKIN, limited(post(devices::check_in), CheckinRequest::LIMIT))
-        .route("/v1/tasks/{task}/plan", get(devices::plan))
-        .route("/v1/tasks/{task}/content/{digest}", get(devices::content))
-        .route(
-            "/v1/tasks/{task}/rounds/{round}/updates/{device}",
-            limited(put(devices::upload), large),
-        )
-        .route("/v1/tasks", limited(get(people::tasks).post(admin::create_task), large))
-        .route("/v1/tasks/{task}", get(people::task))
-        .route("/v1/tasks/{task}/rounds", get(people::rounds))
-        .route("/v1/tasks/{task}/privacy", get(people::privacy))
-        .route("/v1/tokens", limited(post(admin::create_token), SMALL_BODY))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+    routes::router(service.front())
         .fallback(async || Error::UnknownPath)
         .method_not_allowed_fallback(async || Error::Method)
+        .layer(CatchPanicLayer::custom(after_panic))
+        .layer(from_fn(observe::challenge))
+        .layer(from_fn_with_state(service.clone(), observe::limit_strangers))
+        .layer(from_fn_with_state(service.clone(), observe::observe))
+        .layer(compression())
         .with_state(service)
 }
 
-/// Bounds a route's body, and tells the extractors by how much.
-fn limited(route: MethodRouter<Service>, limit: usize) -> MethodRouter<Service> {
-    let route: MethodRouter<Service> = route.layer(DefaultBodyLimit::max(limit));
-    route.layer(Extension(BodyLimit(limit)))
+fn compression() -> CompressionLayer<impl Predicate> {
+    CompressionLayer::new().compress_when(SizeAbove::new(LEAST_COMPRESSED).and(is_text))
+}
+
+/// What people read. Encoded messages are noise, packed already, and named by a strong tag.
+fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    const TEXTS: [&str; 4] = [
+        "application/json",
+        "application/problem+json",
+        "text/html",
+        "application/openmetrics-text",
+    ];
+    let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    TEXTS.iter().any(|text| content_type.starts_with(text))
+}
+
+/// The panic itself has been reported by its hook.
+fn after_panic(_: Box<dyn Any + Send>) -> Response {
+    Error::Stopped.into_response()
 }
 
 /// Largest body of the route, in bytes: what an error message says.

@@ -1,4 +1,4 @@
-//! What operators do: create tasks and tokens.
+//! What operators do: create tasks.
 
 use adafed_algorithm::TrainingState;
 use adafed_wire::{TaskId, TaskPlan, TaskSettings, encode};
@@ -6,12 +6,11 @@ use tracing::info;
 
 use super::Service;
 use crate::aggregate::Opening;
-use crate::report::{TaskStatus, TokenStatus};
+use crate::report::TaskStatus;
 use crate::round::Round;
-use crate::secret::{Hashed, new_token};
 use crate::store::rounds::{self, RoundRow};
 use crate::store::tasks::{self, StoredState, most_stored_parameters};
-use crate::store::{Tx, contents, controls, tokens};
+use crate::store::{Tx, contents, controls};
 use crate::{Error, blocking};
 
 impl Service {
@@ -45,28 +44,6 @@ impl Service {
         self.0.store.run_tx("create_task", insert).await?;
         info!(%task, rounds, "task created");
         self.task_status(&task).await
-    }
-
-    /// Makes a token that lets `uses` devices enrol. It is not shown again.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for a token without uses; those of the database.
-    pub async fn create_token(&self, uses: u32) -> Result<String, Error> {
-        if uses == 0 {
-            return Err(Error::Setting { name: "number of uses", expected: "at least 1" });
-        }
-        let token = new_token(&self.0.random)?;
-        let new = TokenStatus {
-            digest: Hashed::of(&token).to_hex(),
-            uses_left: uses,
-            created_ms: self.now_ms(),
-            expires_ms: None,
-            weight: 1,
-        };
-        let insert = async move |tx: &mut _| tokens::insert(tx, &new).await;
-        self.0.store.run_tx("create_token", insert).await?;
-        info!(uses, "token created");
-        Ok(token)
     }
 }
 

@@ -66,7 +66,10 @@ impl Service {
             closed
         });
         match closing.await {
-            Ok(Ok(Some((round, phase)))) => info!(%task, round, %phase, "round closed"),
+            Ok(Ok(Some((round, phase)))) => {
+                self.front().metrics.round_closed(phase);
+                info!(%task, round, %phase, "round closed");
+            }
             Ok(Ok(None)) => {}
             Ok(Err(e)) => error!(%task, code = e.code(), "round not closed: {e}"),
             Err(_) => error!(%task, code = Error::Stopped.code(), "round not closed"),

@@ -45,6 +45,7 @@ impl Service {
             Ok(true)
         };
         if self.0.store.run_tx("enrol", enrol).await? {
+            self.front().metrics.enrolled();
             info!(%device, "device enrolled");
         }
         Ok(device)
@@ -157,6 +158,7 @@ impl Service {
     /// Counts a body that goes to a device.
     pub(crate) fn count_sent(&self, task: &TaskId, bytes: usize) {
         self.0.traffic.count(task, bytes);
+        self.front().metrics.sent(bytes);
     }
 
     /// As [`settle`](Self::settle), after an update is safe: if its round cannot be closed

@@ -3,7 +3,11 @@
 mod admin;
 mod closing;
 mod control;
+mod credentials;
 mod device;
+mod evaluations;
+mod fleet;
+mod operators;
 mod reading;
 #[cfg(test)]
 mod replica_tests;
@@ -23,10 +27,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use adafed_wire::{DeviceId, TaskId};
-use ring::rand::SystemRandom;
+use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::account::Accounts;
 use crate::clock::Clock;
+use crate::http::Front;
 use crate::secret::{Hashed, new_token};
 use crate::store::{Store, devices};
 use crate::{Error, ServerConfig, SystemClock};
@@ -34,6 +39,10 @@ use traffic::Traffic;
 use writer::Writer;
 
 pub(crate) use device::Download;
+pub use evaluations::NewEvaluation;
+pub use fleet::NewToken;
+pub use operators::{CreatedToken, NewOperator};
+pub(crate) use reading::ModelFile;
 
 /// The server's whole behaviour over one database. Cheap to clone; clones share all.
 ///
@@ -58,7 +67,7 @@ struct Inner {
     /// Tasks whose round this server closes at the moment.
     closing: Mutex<HashSet<TaskId>>,
     random: SystemRandom,
-    max_body_bytes: usize,
+    front: Front,
     /// Name of this server among those that share the database.
     replica: String,
 }
@@ -89,6 +98,7 @@ impl Service {
     ) -> Result<Self, Error> {
         config.check()?;
         let random = SystemRandom::new();
+        let front = Front::new(config, &clock);
         let (store, accounts) = (Store::open(config).await?, Accounts::default());
         Ok(Self(Arc::new(Inner {
             writer: Writer::start(store.clone(), accounts.clone()),
@@ -103,7 +113,7 @@ impl Service {
             traffic: Traffic::default(),
             replica: new_token(&random)?,
             random,
-            max_body_bytes: config.limits.max_body_bytes,
+            front,
         })))
     }
 
@@ -133,8 +143,17 @@ impl Service {
         self.0.clock.now_ms()
     }
 
-    pub(crate) fn max_body_bytes(&self) -> usize {
-        self.0.max_body_bytes
+    /// What the interface keeps beside the database.
+    pub(crate) fn front(&self) -> &Front {
+        &self.0.front
+    }
+
+    /// A name for a request that brought none.
+    pub(crate) fn new_request_id(&self) -> String {
+        let mut bytes = [0; 8];
+        // Without randomness, all such requests share one name.
+        let _ = self.0.random.fill(&mut bytes);
+        hex::encode(bytes)
     }
 
     /// Whether `token` is the operator's.

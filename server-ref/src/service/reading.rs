@@ -1,10 +1,11 @@
 //! What people read.
 
 use adafed_privacy::PrivacyPlan;
-use adafed_wire::{ModelMessage, TaskId, decode};
+use adafed_wire::{Digest, ModelMessage, TaskId, TaskPlan, decode};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 
 use super::Service;
-use crate::Error;
 use crate::account::{Account, Charge, Charges, histogram, largest, quantiles};
 use crate::report::{
     DevicePrivacy, PrivacyReport, PrivacyUnit, RoundReport, TaskState, TaskStatus,
@@ -12,7 +13,8 @@ use crate::report::{
 use crate::store::controls::{self, Control, Status};
 use crate::store::rounds::RoundRow;
 use crate::store::tasks::Task;
-use crate::store::{assignments, contents, rounds, tasks};
+use crate::store::{Tx, assignments, contents, devices, rounds, tasks};
+use crate::{Error, blocking};
 
 impl Service {
     /// Where every task stands, by name.
@@ -90,6 +92,17 @@ impl Service {
             last.bytes_down += self.0.traffic.pending(task);
         }
         Ok(history)
+    }
+
+    /// One round of a task.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTask`]; [`Error::UnknownRound`]; those of the database.
+    pub async fn round(&self, task: &TaskId, round: u64) -> Result<RoundReport, Error> {
+        let history = self.rounds(task).await?;
+        let current = history.last().map_or(0, |last| last.round);
+        let found = history.into_iter().find(|report| report.round == round);
+        found.ok_or(Error::UnknownRound { round, current })
     }
 
     /// What a task has cost its devices.
@@ -178,6 +191,55 @@ impl Service {
         let bytes = self.0.store.read_tx("model", find).await?;
         let model: ModelMessage = decode(&bytes).map_err(Error::corrupt("model"))?;
         Ok(model.parameters)
+    }
+
+    /// The current model of a task, as a safetensors file.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTask`]; those of the database.
+    pub(crate) async fn model_file(&self, task: &TaskId) -> Result<ModelFile, Error> {
+        let name = task.clone();
+        let find = async move |tx: &mut _| {
+            let task = tasks::find(tx, &name).await?;
+            let bytes = contents::find(tx, &name, task.model).await?;
+            Ok((task, bytes))
+        };
+        let (task, bytes) = self.0.store.read_tx("model", find).await?;
+        blocking(move || ModelFile::of(&task.plan, task.model, &bytes)).await?
+    }
+
+    /// Everything that is counted, as OpenMetrics text.
+    pub(crate) async fn metrics(&self) -> Result<String, Error> {
+        let tasks = self.tasks().await?;
+        let count = async |tx: &mut Tx| devices::count(tx).await;
+        let devices = self.0.store.read_tx("device_count", count).await?;
+        Ok(self.front().metrics.render(&tasks, devices, &self.0.store.statistics().counts()))
+    }
+}
+
+/// A model to be saved as a file.
+pub(crate) struct ModelFile {
+    pub(crate) task: TaskId,
+    pub(crate) digest: Digest,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl ModelFile {
+    /// The same parameters always give the same bytes: tensors in an order of their own, and
+    /// nothing about the time.
+    fn of(plan: &TaskPlan, digest: Digest, message: &[u8]) -> Result<Self, Error> {
+        let model: ModelMessage = decode(message).map_err(Error::corrupt("model"))?;
+        let bytes: Vec<u8> = model.parameters.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let corrupt = |reason: String| Error::Corrupt { what: "model", reason };
+        let short = || corrupt("it is shorter than its layout".to_owned());
+        let mut views = Vec::with_capacity(plan.layout.tensors.len());
+        for (tensor, range) in plan.layout.ranges() {
+            let data = bytes.get(4 * range.start..4 * range.end).ok_or_else(short)?;
+            let view = TensorView::new(Dtype::F32, tensor.shape.clone(), data);
+            views.push((tensor.name.as_str(), view.map_err(|e| corrupt(e.to_string()))?));
+        }
+        let bytes = safetensors::serialize(views, None).map_err(|e| corrupt(e.to_string()))?;
+        Ok(Self { task: plan.task.clone(), digest, bytes })
     }
 }
 

@@ -123,6 +123,11 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
+        Self::configured(|_| {}).await
+    }
+
+    /// A fixture whose settings are changed first.
+    pub(crate) async fn configured(change: impl FnOnce(&mut ServerConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listen = ([127, 0, 0, 1], 0).into();
         let database = match DATABASE.try_with(|server| *server) {
@@ -131,6 +136,7 @@ impl Fixture {
         };
         let mut config = ServerConfig::new(listen, database, ADMIN);
         config.limits.max_body_bytes = 8 << 10;
+        change(&mut config);
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
         let service = Service::open_with_clock(&config, clock.clone()).await.unwrap();
         Self { service, clock, config, folder }
@@ -159,12 +165,14 @@ impl Fixture {
     /// A fixture with a task of [`plan`], starting from zeros.
     pub(crate) async fn with_task(task: &str) -> Self {
         let fixture = Self::new().await;
+        fixture.create_task(task).await;
         fixture
-            .service
-            .create_task(plan(task), vec![0.0; D], TaskSettings::default())
-            .await
-            .unwrap();
-        fixture
+    }
+
+    /// A task of [`plan`], starting from zeros.
+    pub(crate) async fn create_task(&self, task: &str) {
+        let settings = TaskSettings::default();
+        self.service.create_task(plan(task), vec![0.0; D], settings).await.unwrap();
     }
 
     /// Another server on the same database, under the same clock.

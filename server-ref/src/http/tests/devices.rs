@@ -1,16 +1,15 @@
-//! Every answer of the interface, through the router.
+//! What devices get to hear.
 
 use adafed_wire::{
-    CheckinResponse, CreateTask, Digest, EnrolResponse, MEDIA_TYPE, MaskMessage, ModelMessage,
-    Receipt, TaskPlan, TaskSettings, Update, encode, path,
+    CheckinResponse, Digest, EnrolResponse, MaskMessage, ModelMessage, Receipt, TaskPlan, Update,
+    encode, path,
 };
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 
+use super::read;
 use crate::Clock;
-use crate::testing::{
-    ADMIN, D, Device, Fixture, get, name, operator, plan, update, update_message,
-};
+use crate::testing::{D, Device, Fixture, name, operator, plan, update, update_message};
 
 #[tokio::test]
 async fn a_device_enrols_fetches_and_uploads() {
@@ -25,10 +24,10 @@ async fn a_device_enrols_fetches_and_uploads() {
 
     let answer = f.send(device.check_in("task", f.clock.now_ms())).await.message();
     let CheckinResponse::Join(assignment) = answer else { panic!("{answer:?}") };
-    let fetched = f.send(get(&path::plan(&name("task")))).await;
+    let fetched = f.send(read(&path::plan(&name("task")))).await;
     assert_eq!(Digest::of(&fetched.body), assignment.plan);
     assert_eq!(fetched.message::<TaskPlan>(), plan("task"));
-    let fetch = async |digest| f.send(get(&path::content(&name("task"), &digest))).await;
+    let fetch = async |digest| f.send(read(&path::content(&name("task"), &digest))).await;
     assert_eq!(fetch(assignment.model).await.message::<ModelMessage>().parameters, [0.0; D]);
     let mask = fetch(assignment.mask).await.message::<MaskMessage>().mask(D).unwrap();
     assert_eq!(mask.active_count(), D);
@@ -38,27 +37,11 @@ async fn a_device_enrols_fetches_and_uploads() {
         let answer = f.upload(&device, body.clone(), 0).await;
         assert_eq!(answer.message::<Receipt>(), Receipt { duplicate });
     }
-    let status = f.send(get("/v1/tasks/task")).await.json();
+    let status = f.send(read("/v1/tasks/task")).await.json();
     assert_eq!((&status["reports"], &status["participants"]), (&1.into(), &1.into()));
-    let rounds = f.send(get("/v1/tasks/task/rounds")).await.json();
+    let rounds = f.send(read("/v1/tasks/task/rounds")).await.json();
     assert_eq!(rounds[0]["bytes_up"], body.len());
     assert!(rounds[0]["bytes_down"].as_u64().unwrap() > fetched.body.len() as u64);
-}
-
-#[tokio::test]
-async fn content_is_cached_by_its_digest() {
-    let f = Fixture::with_task("task").await;
-    let (_, assignment) = f.assigned("task").await;
-    let path = path::content(&name("task"), &assignment.model);
-    let first = f.send(get(&path)).await;
-    let etag = first.headers["etag"].clone();
-    assert_eq!(etag, format!("\"{}\"", assignment.model));
-    assert!(first.headers["cache-control"].to_str().unwrap().contains("immutable"));
-    let request = Request::get(&path).header("if-none-match", etag).body(Body::empty());
-    let second = f.send(request.unwrap()).await;
-    assert_eq!((second.status, second.body.len()), (StatusCode::NOT_MODIFIED, 0));
-    let unknown = path::content(&name("task"), &Digest::of(b"unknown"));
-    f.send(get(&unknown)).await.problem(404, "server/unknown-content");
 }
 
 #[tokio::test]
@@ -229,57 +212,4 @@ async fn a_device_without_a_seat_is_told_when_to_ask_again() {
     assert_eq!(retry_after_s, retry_after_ms.div_ceil(1_000));
     let unknown = f.send(device.check_in("other", f.clock.now_ms())).await;
     unknown.problem(404, "server/unknown-task");
-}
-
-#[tokio::test]
-async fn operators_create_tasks_once_as_json_or_encoded() {
-    let f = Fixture::new().await;
-    let create = |name: &str| CreateTask {
-        plan: plan(name),
-        parameters: vec![0.5; D],
-        settings: TaskSettings::default(),
-    };
-    let json = serde_json::to_string(&create("json")).unwrap();
-    let created = f.send(operator("/v1/tasks", json.clone())).await;
-    assert_eq!(created.status, StatusCode::CREATED);
-    f.send(operator("/v1/tasks", json)).await.problem(409, "server/task-exists");
-    let mut request = operator("/v1/tasks", encode(&create("encoded")).unwrap());
-    request.headers_mut().insert("content-type", MEDIA_TYPE.parse().unwrap());
-    assert_eq!(f.send(request).await.status, StatusCode::CREATED);
-    let tasks = f.send(get("/v1/tasks")).await.json();
-    assert_eq!((&tasks[0]["task"], &tasks[1]["task"]), (&"encoded".into(), &"json".into()));
-    let short = CreateTask { parameters: vec![0.0; 3], ..create("short") };
-    let short = operator("/v1/tasks", serde_json::to_string(&short).unwrap());
-    f.send(short).await.problem(400, "algorithm/length");
-    f.send(operator("/v1/tasks", "{")).await.problem(400, "server/malformed");
-}
-
-#[tokio::test]
-async fn only_operators_create() {
-    let f = Fixture::new().await;
-    let wrong = [None, Some(ADMIN.to_owned()), Some(format!("Bearer {ADMIN}x"))];
-    for (path, token) in
-        ["/v1/tasks", "/v1/tokens"].iter().flat_map(|p| wrong.iter().map(move |t| (p, t)))
-    {
-        let mut request = Request::post(*path);
-        if let Some(token) = token {
-            request = request.header("authorization", token);
-        }
-        f.send(request.body(Body::empty()).unwrap()).await.problem(401, "server/admin");
-    }
-    let none = operator("/v1/tokens", r#"{"uses": 0}"#);
-    f.send(none).await.problem(400, "server/setting");
-}
-
-#[tokio::test]
-async fn everything_else_is_a_problem_document_too() {
-    let f = Fixture::with_task("task").await;
-    f.send(get("/nowhere")).await.problem(404, "server/unknown-path");
-    let method = f.send(Request::delete("/v1/tasks").body(Body::empty()).unwrap()).await;
-    method.problem(405, "server/method");
-    f.send(get("/v1/tasks/other")).await.problem(404, "server/unknown-task");
-    f.send(get("/v1/tasks/NOT%20A%20NAME/rounds")).await.problem(400, "wire/name");
-    f.send(get("/v1/tasks/task/content/zz")).await.problem(400, "wire/name");
-    assert_eq!(f.send(get("/healthz")).await.status, StatusCode::OK);
-    assert_eq!(f.send(get("/readyz")).await.status, StatusCode::OK);
 }
