@@ -31,19 +31,25 @@ impl Host {
     /// # Errors
     /// Those of the server.
     pub fn start(folder: &Path, plan: &TaskPlan) -> Result<Self, Failure> {
+        Self::on(&folder.join("server.sqlite").display().to_string(), Some(plan))
+    }
+
+    /// Starts a server on a database, with one task where a plan is given.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub fn on(database: &str, plan: Option<&TaskPlan>) -> Result<Self, Failure> {
         let runtime = Runtime::new()?;
         let listen = ([127, 0, 0, 1], 0).into();
-        let config =
-            ServerConfig::new(listen, folder.join("server.sqlite"), "administrator-of-tests");
+        let config = ServerConfig::new(listen, database, "administrator-of-tests");
         let server = runtime.block_on(Server::bind(config))?;
         let address = format!("http://{}", server.local_addr());
         let service = server.service().clone();
         runtime.spawn(server.run(std::future::pending()));
-        runtime.block_on(service.create_task(
-            plan.clone(),
-            parameters()?,
-            TaskSettings::default(),
-        ))?;
+        if let Some(plan) = plan {
+            let settings = TaskSettings::default();
+            runtime.block_on(service.create_task(plan.clone(), parameters()?, settings))?;
+        }
         let token = runtime.block_on(service.create_token(100))?;
         Ok(Self { runtime, service, address, token })
     }

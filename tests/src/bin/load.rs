@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use adafed_tests::load::{Settings, run};
+use adafed_tests::load::{Settings, run, serve};
 use clap::Parser;
 
 const HELP: &str = "Scenarios:
@@ -30,8 +30,9 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    // The run starts itself again as the server.
     if std::env::args().nth(1).as_deref() == Some("serve") {
-        return adafed_server::cli::main();
+        return serve();
     }
     let settings = Cli::parse().settings;
     let report = match run(&settings) {

@@ -23,6 +23,7 @@ pub use watch::Memory;
 use crate::fixture::Failure;
 use fleet::{Fleet, Outcome, now_ms};
 use servers::Servers;
+pub use servers::serve;
 use task::{Uploads, sum_of_step};
 
 /// Settings of a run.

@@ -1,10 +1,12 @@
 //! The servers under load: processes of their own, or one that runs elsewhere.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use adafed_server::{Server, ServerConfig};
 use serde::de::DeserializeOwned;
+use tracing_subscriber::EnvFilter;
 
 use super::Settings;
 use crate::client::{Client, Request};
@@ -76,10 +78,32 @@ impl Servers {
 /// Starts this very program as a server: the same build on both sides.
 fn launch(database: &str) -> Result<(Process, SocketAddr), Failure> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--database", database]);
-    command.env("ADAFED_ADMIN_TOKEN", ADMIN).stderr(Stdio::inherit());
+    command.args(["serve", database]).stderr(Stdio::inherit());
     let mut process = Process::start(&mut command)?;
     let line = process.wait_for("http://")?;
     let address = line.rsplit("http://").next().unwrap_or_default().parse()?;
     Ok((process, address))
+}
+
+/// The server's side of a run: `load serve DATABASE`.
+#[must_use]
+pub fn serve() -> ExitCode {
+    let database = std::env::args().nth(2).unwrap_or_default();
+    match serve_on(&database) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("load serve: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn serve_on(database: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_from_env("ADAFED_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let config = ServerConfig::new(([127, 0, 0, 1], 0).into(), database, ADMIN);
+    let server = Server::bind(config).await?;
+    println!("load serves on http://{}", server.local_addr());
+    Ok(server.run(std::future::pending()).await?)
 }

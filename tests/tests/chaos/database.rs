@@ -26,19 +26,26 @@ impl Home {
         self.folder.path()
     }
 
-    /// A database that nobody has used, or why there is none; the files of the one before are
-    /// gone.
-    pub(crate) fn fresh(&mut self, database: Database) -> Result<Result<String, String>, Failure> {
-        self.folder = tempfile::tempdir()?;
-        if database == Database::Sqlite {
-            return Ok(Ok(self.folder().join("server.sqlite").display().to_string()));
-        }
-        if self.postgres.is_none() {
+    /// Whether there is such a database here; says so where there is none.
+    pub(crate) fn has(&mut self, database: Database) -> Result<bool, Failure> {
+        if database == Database::Postgres && self.postgres.is_none() {
             self.postgres = Postgres::start()?;
         }
+        if database == Database::Sqlite || self.postgres.is_some() {
+            return Ok(true);
+        }
+        println!("{SKIPPED}");
+        Ok(false)
+    }
+
+    /// A database that nobody has used; the files of the one before are gone.
+    pub(crate) fn fresh(&mut self, database: Database) -> Result<String, Failure> {
+        self.folder = tempfile::tempdir()?;
         match &self.postgres {
-            Some(postgres) => Ok(Ok(self.runtime.block_on(postgres.database())?)),
-            None => Ok(Err(SKIPPED.to_owned())),
+            Some(postgres) if database == Database::Postgres => {
+                Ok(self.runtime.block_on(postgres.database())?)
+            }
+            _ => Ok(self.folder().join("server.sqlite").display().to_string()),
         }
     }
 

@@ -77,7 +77,7 @@ fn survive(cases: Vec<Case>) -> Result<(), Failure> {
     let work = || -> Result<(), String> {
         let mut home = Home::new().map_err(|e| e.to_string())?;
         while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match Run::of(case, &mut home) {
+            match run(case, &mut home) {
                 Ok(done) => tally.lock().map_err(|e| e.to_string())?.add(done),
                 Err(e) => {
                     next.store(cases.len(), Ordering::Relaxed);
@@ -102,13 +102,18 @@ fn survive(cases: Vec<Case>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// One run; nothing where its database is not installed.
+fn run(case: &Case, home: &mut Home) -> Result<Tally, Failure> {
+    if home.has(case.database)? { Run::of(case, home) } else { Ok(Tally::default()) }
+}
+
 /// Shrinks a failing case and writes it down.
 fn tell(case: Case, first: String) -> Failure {
     let seed = case.seed;
     println!("seed {seed} failed: {first}\nshrinking");
     let mut last = first;
     let smallest = shrink::shrink(case, |case| {
-        let done = Home::new().and_then(|mut home| Run::of(case, &mut home));
+        let done = Home::new().and_then(|mut home| run(case, &mut home));
         done.is_err_and(|e| {
             last = e.to_string();
             true

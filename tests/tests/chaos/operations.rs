@@ -116,7 +116,7 @@ impl Case {
         let goal = 1 + random.below(cohort);
         let task = Task {
             // Large updates now and then: small ones always find room in half-full pages.
-            coordinates: [12, 25, 40, 4_000][random.below(4)],
+            coordinates: [12, 25, 40, 1_500][random.below(4)],
             rounds: 3 + random.below(5) as u64,
             devices,
             cohort: cohort as u32,

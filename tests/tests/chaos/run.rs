@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use adafed_server::{Phase, PrivacyReport, RoundReport, TaskStatus};
 use adafed_tests::client::{Answer, Request};
 use adafed_tests::fixture::Failure;
-use adafed_tests::peer::Peer;
 use adafed_wire::{
     Assignment, CreateTask, Digest, MEDIA_TYPE, MaskMessage, Message, ModelMessage, ScaleMessage,
-    TaskId, TaskPlan, TaskSettings, decode, encode,
+    TaskId, TaskPlan, TaskSettings, decode, encode, path,
 };
 
 use super::database::Home;
@@ -27,6 +26,8 @@ const START_MS: u64 = 1_800_000_000_000;
 const MOST_BACK_MS: u64 = 240_000;
 /// Between two looks at what devices were charged, in operations: it takes an accountant.
 const EVERY: usize = 10;
+/// Operations after which a request whose answer was lost has arrived or never will.
+const LOST_FOR: usize = 3;
 /// What a killed server's last statement may still take to reach the database.
 const LINGER: Duration = Duration::from_millis(5);
 /// Beyond every lease that a killed replica may have held.
@@ -53,11 +54,11 @@ pub(crate) struct Run<'a> {
     known: Known,
     worlds: Worlds,
     devices: Vec<Device>,
-    /// Signs downloads; takes part in nothing.
-    reader: Peer,
     /// Rounds as they were seen last.
     seen: Vec<RoundReport>,
     latest_ms: u64,
+    /// Looks since an answer was lost.
+    lost_since: usize,
     full: bool,
     tally: Tally,
 }
@@ -76,7 +77,7 @@ impl<'a> Run<'a> {
 
     fn start(case: &'a Case, home: &'a mut Home) -> Result<Self, Failure> {
         let count = if case.database == Database::Postgres { 2 } else { 1 };
-        let database = home.fresh(case.database)??;
+        let database = home.fresh(case.database)?;
         let mut replicas = Replicas::new(database, home.folder(), count);
         replicas.set_clock(START_MS)?;
         replicas.start_all()?;
@@ -84,7 +85,7 @@ impl<'a> Run<'a> {
         let task = plan.task.clone();
         create(&mut replicas, &plan)?;
         let devices = (0..case.task.devices).map(Device::new).collect::<Result<Vec<_>, _>>()?;
-        let (reader, enrolled) = (Peer::new()?, vec![START_MS; devices.len()]);
+        let enrolled = vec![START_MS; devices.len()];
         let known = Known {
             seed: case.seed,
             task: case.task,
@@ -101,9 +102,9 @@ impl<'a> Run<'a> {
             known,
             worlds: Worlds::new(World::new(case.task, &enrolled)),
             devices,
-            reader,
             seen: vec![],
             latest_ms: START_MS,
+            lost_since: 0,
             full: false,
             tally: Tally::default(),
         };
@@ -112,15 +113,14 @@ impl<'a> Run<'a> {
     }
 
     fn enrol(&mut self) -> Result<(), Failure> {
-        let uses = self.devices.len() + 1;
+        let uses = self.devices.len();
         let body = format!("{{\"uses\":{uses}}}").into_bytes();
         let answer =
             self.replicas.ask(&Request::post("/v1/tokens", ADMIN, "application/json", body))?;
         let answer: serde_json::Value = serde_json::from_slice(&answer)?;
         let token = answer["token"].as_str().ok_or("no token")?;
-        let peers = self.devices.iter_mut().map(|d| &mut d.peer).chain([&mut self.reader]);
-        for peer in peers {
-            self.replicas.ask(&peer.enrol(token, START_MS)?)?;
+        for device in &mut self.devices {
+            self.replicas.ask(&device.peer.enrol(token, START_MS)?)?;
         }
         Ok(())
     }
@@ -236,6 +236,7 @@ impl<'a> Run<'a> {
             match answer {
                 None => {
                     self.tally.lost += 1;
+                    self.lost_since = 0;
                     self.worlds.lose(asked);
                 }
                 Some(answer) if answer.status >= 500 => self.fail(&sent, &answer)?,
@@ -259,6 +260,7 @@ impl<'a> Run<'a> {
         self.tally.failed += 1;
         if self.case.database == Database::Postgres {
             // A commit whose connection broke may have come to pass.
+            self.lost_since = 0;
             self.worlds.lose(sent.asked);
             return Ok(());
         }
@@ -285,19 +287,9 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Downloads content; where a full disk keeps even that from being served, room is made.
     fn content<M: Message>(&mut self, digest: &Digest) -> Result<M, Failure> {
-        for _ in 0..100 {
-            let request = self.reader.content(&self.task, digest, self.known.now_ms);
-            let (_, address) = self.replicas.running(0)?;
-            let answer = send(address, &request)?;
-            match answer.status {
-                507 => self.set_full(false)?,
-                500.. => std::thread::sleep(Duration::from_millis(25)),
-                _ => return Ok(decode(&answer.success()?)?),
-            }
-        }
-        Err("content is never served".into())
+        let path = path::content(&self.task, digest);
+        Ok(decode(&self.replicas.ask(&Request::get(&path, ADMIN))?)?)
     }
 
     /// Looks at everything there is to see.
@@ -311,6 +303,10 @@ impl<'a> Run<'a> {
             }
         }
         self.worlds.see(&self.known, "rounds", |world| same_rounds(world, &rounds))?;
+        self.lost_since += 1;
+        if self.lost_since == LOST_FOR {
+            self.worlds.forget_lost(&self.known);
+        }
         let moved = closed(&rounds) != closed(&self.seen);
         self.seen = rounds;
         if moved {
@@ -318,7 +314,6 @@ impl<'a> Run<'a> {
         }
         if charges {
             self.look_at_charges()?;
-            self.worlds.forget_lost(&self.known);
         }
         self.tally.most_worlds = self.tally.most_worlds.max(self.worlds.len());
         Ok(())

@@ -16,6 +16,10 @@ const ADMIN: &str = "administrator-of-tests";
 /// Far beyond what any step takes; only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+fn bearer() -> (&'static str, String) {
+    ("authorization", format!("Bearer {ADMIN}"))
+}
+
 /// A server process over one database, always on the same port.
 pub(crate) struct Host {
     process: Option<Process>,
@@ -43,22 +47,31 @@ impl Host {
     }
 
     pub(crate) fn kill_and_restart(&mut self) -> Result<(), Failure> {
+        self.kill_and_restart_after(|_| Ok(()))
+    }
+
+    /// As [`kill_and_restart`](Self::kill_and_restart), with something done to the database
+    /// while nobody has it open.
+    pub(crate) fn kill_and_restart_after(
+        &mut self,
+        change: impl FnOnce(&Path) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         if let Some(process) = self.process.take() {
             process.kill()?;
         }
+        change(&self.database)?;
         let listen = self.address.trim_start_matches("http://").to_owned();
         self.launch(&listen)
     }
 
     fn admin(&self, path: &str, kind: &str, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        let bearer = format!("Bearer {ADMIN}");
-        let headers = vec![("authorization", bearer), ("content-type", kind.to_owned())];
+        let headers = vec![bearer(), ("content-type", kind.to_owned())];
         self.send(Request { method: "POST", path: path.to_owned(), headers, body })
     }
 
     pub(crate) fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let path = path.to_owned();
-        let body = self.send(Request { method: "GET", path, headers: vec![], body: vec![] })?;
+        let (path, headers) = (path.to_owned(), vec![bearer()]);
+        let body = self.send(Request { method: "GET", path, headers, body: vec![] })?;
         Ok(serde_json::from_slice(&body)?)
     }
 
