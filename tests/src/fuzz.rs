@@ -44,7 +44,8 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("ledger-records", ledger_records),
     ("report", report),
     ("report-check", report_check),
-    // HTTP: headers, names in paths; byte ranges belong here.
+    // HTTP: headers, names in paths.
+    ("byte-range", byte_range),
     ("names", names),
     ("signature", signature),
 ];
@@ -62,6 +63,16 @@ pub fn allowance(target: &str, length: usize) -> u64 {
 
 /// Parameters of the largest models for which targets build whole masks.
 const MOST_COORDINATES: usize = 1 << 16;
+
+/// A `Range` header, for a content whose length the first two bytes are.
+fn byte_range(bytes: &[u8]) {
+    let Some((length, header)) = bytes.split_first_chunk() else { return };
+    let length = usize::from(u16::from_le_bytes(*length));
+    let Ok(header) = std::str::from_utf8(header) else { return };
+    if let Ok(Some(range)) = adafed_server::testing::byte_range(header, length) {
+        assert!(range.start < range.end && range.end <= length, "{header:?} of {length}");
+    }
+}
 
 fn message<M: Message>(bytes: &[u8]) {
     decoded::<M>(bytes);

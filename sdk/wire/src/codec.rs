@@ -102,8 +102,8 @@ const fn newest<M: Message>() -> u8 {
 
 fn read<M: Message>(body: &[u8]) -> Result<M, String> {
     match body.len() {
-        0..=SMALL_BODY => read_within::<M, { 8 * SMALL_BODY }>(body),
-        0..=MEDIUM_BODY => read_within::<M, { 8 * MEDIUM_BODY }>(body),
+        n if n <= SMALL_BODY => read_within::<M, { 8 * SMALL_BODY }>(body),
+        n if n <= MEDIUM_BODY => read_within::<M, { 8 * MEDIUM_BODY }>(body),
         _ => read_within::<M, LARGEST>(body),
     }
 }
@@ -117,8 +117,8 @@ fn read_within<M: Message, const LIMIT: usize>(body: &[u8]) -> Result<M, String>
 /// Reads a body of [`VERSION`] as if the default of what was added followed it.
 fn read_with_default<M: Message>(body: &[u8]) -> Result<M, String> {
     match body.len() {
-        0..=SMALL_BODY => read_both_within::<M, { 8 * SMALL_BODY }>(body),
-        0..=MEDIUM_BODY => read_both_within::<M, { 8 * MEDIUM_BODY }>(body),
+        n if n <= SMALL_BODY => read_both_within::<M, { 8 * SMALL_BODY }>(body),
+        n if n <= MEDIUM_BODY => read_both_within::<M, { 8 * MEDIUM_BODY }>(body),
         _ => read_both_within::<M, LARGEST>(body),
     }
 }

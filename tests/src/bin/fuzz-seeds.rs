@@ -12,9 +12,11 @@ use adafed::privacy::{Delta, Epsilon, Ledger, Policy, RoundRelease};
 use adafed::wire::{
     Assignment, CheckinRequest, CheckinResponse, CreateTask, DeviceKey, Digest, EnrolRequest,
     EnrolResponse, MaskMessage, ModelMessage, PackedIntegers, Receipt, ScaleMessage, SignedParts,
-    SignedReport, TaskPlan, Update, encode,
+    SignedReport, TaskPlan, TaskSettings, Update, encode,
 };
-use adafed_algorithm::{Layout, Mask, Pooling, Provenance, TensorLayout};
+use adafed_algorithm::{
+    Aggregation, FederationPlan, Layout, Mask, MaskRefresh, Pooling, Provenance, TensorLayout,
+};
 use adafed_tests::fixture::{Failure, plan, privacy, task};
 use adafed_tests::fuzz::MemoryStore;
 
@@ -57,6 +59,11 @@ fn control() -> Result<Seeds, Failure> {
         ("enrol-response", encode(&EnrolResponse { device: key.device() })?),
         ("checkin-request", encode(&checkin)?),
         ("checkin-response", encode(&CheckinResponse::Join(assignment))?),
+        ("byte-range", b"\x40\x00bytes=3-9".to_vec()),
+        ("byte-range", b"\x40\x00bytes=-5".to_vec()),
+        ("byte-range", b"\x40\x00bytes=63-".to_vec()),
+        ("byte-range", b"\x40\x00bytes=0-1,4-5".to_vec()),
+        ("byte-range", b"\x00\x00bytes=0-0".to_vec()),
         ("checkin-response", encode(&CheckinResponse::Wait { retry_after_ms: 70_000 })?),
         ("checkin-response", encode(&CheckinResponse::Finished { model: digest })?),
         ("receipt", encode(&Receipt { duplicate: true })?),
@@ -97,8 +104,21 @@ fn small_plan() -> Result<TaskPlan, Failure> {
 
 fn plans() -> Result<Seeds, Failure> {
     let (plan, parameters) = (small_plan()?, vec![0.5; D]);
-    let task = CreateTask { plan: plan.clone(), parameters };
+    let task = CreateTask { plan: plan.clone(), parameters, settings: TaskSettings::default() };
+    let federation = FederationPlan {
+        proximal: 0.5,
+        aggregation: Aggregation::TrimmedMean { share: 0.2 },
+        norm_bound: Some(2.0),
+        refresh: Some(MaskRefresh { every: 2, exploration: 0.1, decay: 0.9 }),
+        ..FederationPlan::DEFAULT
+    };
+    let federated = TaskPlan { federation, ..plan.clone() };
+    let settings = TaskSettings { grace_ms: 500, ..TaskSettings::default() };
+    let steered = CreateTask { plan: federated.clone(), settings, ..task.clone() };
     Ok(vec![
+        ("task-plan", encode(&federated)?),
+        ("create-task", encode(&steered)?),
+        ("create-task-json", serde_json::to_vec(&steered)?),
         ("task-plan", encode(&plan)?),
         ("task-plan-json", serde_json::to_vec(&plan)?),
         ("create-task", encode(&task)?),

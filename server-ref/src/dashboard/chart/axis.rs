@@ -81,6 +81,7 @@ impl Axis {
     }
 
     /// The marks.
+    #[cfg(test)]
     pub(in crate::dashboard) fn ticks(&self) -> &[f64] {
         &self.ticks
     }
