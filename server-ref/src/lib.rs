@@ -34,8 +34,9 @@ mod secret;
 mod server;
 mod service;
 mod store;
-#[cfg(test)]
-mod testing;
+mod telemetry;
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{Database, LEAST_ADMIN_TOKEN, Limits, ServerConfig, Tls};

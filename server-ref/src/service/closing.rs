@@ -7,6 +7,8 @@
 //! for its sum and the lease is still held, and commits the step: of several that summed, one
 //! commits, whatever their clocks say.
 
+use std::sync::atomic::Ordering;
+
 use adafed_algorithm::TrainingState;
 use adafed_wire::{TaskId, TaskPlan, decode, encode};
 use tracing::{error, info};
@@ -51,17 +53,16 @@ impl Service {
     /// Closes a task's current round if its time has come.
     ///
     /// One at a time does it; who comes meanwhile goes on without it. Runs to its end even when
-    /// the request that set it off is dropped. A failure is
-    /// logged and left to the next attempt: the round stays as it was.
+    /// the request that set it off is dropped. A failure is logged and left to the next
+    /// attempt: the round stays as it was.
     pub(super) async fn close_round(&self, task: &TaskId) {
         if !locked(&self.0.closing).insert(task.clone()) {
             return;
         }
         let (this, owned) = (self.clone(), task.clone());
         let closing = tokio::spawn(async move {
-            let closed = this.try_close_round(&owned).await;
-            locked(&this.0.closing).remove(&owned);
-            closed
+            let mark = Mark { service: this, task: owned };
+            mark.service.try_close_round(&mark.task).await
         });
         match closing.await {
             Ok(Ok(Some((round, phase)))) => {
@@ -81,13 +82,13 @@ impl Service {
             _ => None,
         };
         let closed = self.commit_closing(&closing, next).await?;
-        self.0.traffic.tidy_later();
+        self.0.untidy.store(true, Ordering::Relaxed);
         Ok(closed)
     }
 
     /// Fixes the set of updates, or finds that there are too few. `None` when it is not time,
     /// or another replica is at it.
-    async fn begin_closing(&self, task: &TaskId) -> Result<Option<Closing>, Error> {
+    pub(super) async fn begin_closing(&self, task: &TaskId) -> Result<Option<Closing>, Error> {
         let (name, now_ms, owner) = (task.clone(), self.now_ms(), self.0.replica.clone());
         let begin = async move |tx: &mut Tx| {
             let Some(mut closing) = Closing::find(tx, &name, now_ms).await? else {
@@ -183,7 +184,7 @@ impl Service {
     }
 
     /// Commits the round's end, unless another replica has.
-    async fn commit_closing(
+    pub(super) async fn commit_closing(
         &self,
         begun: &Closing,
         next: Option<TrainingState>,
@@ -207,19 +208,37 @@ impl Service {
             }
             closing.commit(tx, &this.0.accounts, next.clone(), sent).await.map(Some)
         };
-        self.0.store.run_tx("commit_closing", commit).await
+        let committed = self.0.store.run_tx("commit_closing", commit).await;
+        if !matches!(committed, Ok(Some(_))) {
+            self.0.traffic.count(&begun.name, sent);
+        }
+        committed
     }
 
     /// Drops the bytes of updates that are part of a model now, a few at a time: nobody waits
     /// for it.
     async fn tidy(&self) -> Result<(), Error> {
-        while self.0.traffic.is_untidy() {
+        while self.0.untidy.swap(false, Ordering::Relaxed) {
             let drop = async |tx: &mut Tx| updates::forget_some(tx, DROPPED_AT_ONCE).await;
-            if self.0.store.run_tx("forget_updates", drop).await? == 0 {
-                self.0.traffic.tidied();
+            let dropped = self.0.store.run_tx("forget_updates", drop).await;
+            if dropped.as_ref().map_or(true, |rows| *rows > 0) {
+                self.0.untidy.store(true, Ordering::Relaxed);
             }
+            dropped?;
         }
         Ok(())
+    }
+}
+
+/// Says that this server closes a task's round, until it is dropped: a panic ends it too.
+struct Mark {
+    service: Service,
+    task: TaskId,
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        locked(&self.service.0.closing).remove(&self.task);
     }
 }
 
@@ -261,7 +280,7 @@ fn kept_rounds(plan: &TaskPlan) -> u64 {
 }
 
 /// A round that is being closed.
-struct Closing {
+pub(super) struct Closing {
     name: TaskId,
     task: Task,
     control: Control,

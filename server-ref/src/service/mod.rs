@@ -8,17 +8,26 @@ mod device;
 mod evaluations;
 mod fleet;
 mod operators;
+#[cfg(test)]
+mod outage_tests;
 mod reading;
+#[cfg(test)]
+mod replica_tests;
 mod seating;
 #[cfg(test)]
 mod steering_tests;
 #[cfg(test)]
 mod tests;
 mod traffic;
+#[cfg(test)]
+mod upgrade_tests;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use adafed_wire::{DeviceId, TaskId};
@@ -56,6 +65,8 @@ struct Inner {
     accounts: Accounts,
     traffic: Traffic,
     writer: Writer,
+    /// Whether updates of closed rounds may be left with their bytes.
+    untidy: AtomicBool,
     keys: Mutex<HashMap<DeviceId, [u8; 32]>>,
     /// Tasks whose round this server closes at the moment.
     closing: Mutex<HashSet<TaskId>>,
@@ -95,6 +106,8 @@ impl Service {
         let (store, accounts) = (Store::open(config).await?, Accounts::default());
         Ok(Self(Arc::new(Inner {
             writer: Writer::start(store.clone(), accounts.clone()),
+            // The server before this one may have died between a commit and its tidying.
+            untidy: AtomicBool::new(true),
             keys: Mutex::default(),
             closing: Mutex::default(),
             store,

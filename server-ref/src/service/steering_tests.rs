@@ -3,7 +3,7 @@
 use adafed_algorithm::{Buffer, FederationPlan, Weights};
 use adafed_wire::{CheckinResponse, Receipt, TaskPlan, TaskSettings};
 
-use crate::testing::{D, Device, Fixture, name, plan, update};
+use crate::testing::{D, Device, Fixture, name, on_both_databases, plan, update};
 use crate::{Error, Phase, TaskState};
 
 async fn with(settings: TaskSettings) -> Fixture {
@@ -35,7 +35,6 @@ async fn waits(f: &Fixture, device: &Device) -> u64 {
     }
 }
 
-#[tokio::test]
 async fn a_paused_task_seats_nobody_and_still_takes_reports() {
     let f = with(TaskSettings::default()).await;
     let (seated, assignment) = f.assigned("task").await;
@@ -50,7 +49,6 @@ async fn a_paused_task_seats_nobody_and_still_takes_reports() {
     assert!(matches!(f.check_in(&other, "task").await, CheckinResponse::Join(_)));
 }
 
-#[tokio::test]
 async fn a_cancelled_task_ends_with_its_model_and_its_charges() {
     let f = with(TaskSettings::default()).await;
     run_round(&f, D).await;
@@ -88,7 +86,6 @@ async fn costs() -> (f64, f64) {
     (report.epsilon, two.epsilon)
 }
 
-#[tokio::test]
 async fn a_device_at_its_cap_is_not_seated_again_and_others_are() {
     let (one, two) = costs().await;
     let cap = Some((one + two) / 2.0);
@@ -101,7 +98,6 @@ async fn a_device_at_its_cap_is_not_seated_again_and_others_are() {
     f.assigned("task").await;
 }
 
-#[tokio::test]
 async fn a_task_halts_before_it_exceeds_its_cap_and_goes_on_under_a_higher_one() {
     let (one, two) = costs().await;
     let cap = Some((one + two) / 2.0);
@@ -123,7 +119,6 @@ async fn a_task_halts_before_it_exceeds_its_cap_and_goes_on_under_a_higher_one()
     assert_eq!(f.service.task_status(&name("task")).await.unwrap().round, 2);
 }
 
-#[tokio::test]
 async fn a_task_that_its_own_caps_make_impossible_is_not_created() {
     let (one, _) = costs().await;
     let f = Fixture::new().await;
@@ -135,7 +130,6 @@ async fn a_task_that_its_own_caps_make_impossible_is_not_created() {
     assert!(f.service.tasks().await.unwrap().is_empty());
 }
 
-#[tokio::test]
 async fn a_device_rests_between_its_rounds_and_an_old_app_is_told_to_update() {
     let settings = TaskSettings {
         separation_ms: 10_000,
@@ -153,7 +147,6 @@ async fn a_device_rests_between_its_rounds_and_an_old_app_is_told_to_update() {
     assert!(refused.to_string().contains("from 0.1.0 to any"), "{refused}");
 }
 
-#[tokio::test]
 async fn a_buffered_task_takes_late_updates_into_the_current_round() {
     let buffer = Some(Buffer { most_staleness: 1, exponent: 0.5 });
     let mut task = plan("task");
@@ -178,7 +171,6 @@ async fn a_buffered_task_takes_late_updates_into_the_current_round() {
     assert_ne!(f.service.model(&name("task")).await.unwrap(), before);
 }
 
-#[tokio::test]
 async fn without_a_buffer_and_from_the_warm_up_late_updates_are_refused() {
     let buffer = Some(Buffer { most_staleness: 3, exponent: 0.5 });
     for buffer in [None, buffer] {
@@ -191,7 +183,6 @@ async fn without_a_buffer_and_from_the_warm_up_late_updates_are_refused() {
     }
 }
 
-#[tokio::test]
 async fn public_weights_count_where_the_plan_has_them() {
     let mut models = Vec::new();
     for weights in [Weights::Uniform, Weights::Public { cap: 3 }] {
@@ -209,3 +200,15 @@ async fn public_weights_count_where_the_plan_has_them() {
     assert!(models[0].iter().all(|x| *x < 0.0));
     assert!(models[1].iter().all(|x| *x == 0.0), "{:?}", models[1]);
 }
+
+on_both_databases!(
+    a_paused_task_seats_nobody_and_still_takes_reports,
+    a_cancelled_task_ends_with_its_model_and_its_charges,
+    a_device_at_its_cap_is_not_seated_again_and_others_are,
+    a_task_halts_before_it_exceeds_its_cap_and_goes_on_under_a_higher_one,
+    a_task_that_its_own_caps_make_impossible_is_not_created,
+    a_device_rests_between_its_rounds_and_an_old_app_is_told_to_update,
+    a_buffered_task_takes_late_updates_into_the_current_round,
+    without_a_buffer_and_from_the_warm_up_late_updates_are_refused,
+    public_weights_count_where_the_plan_has_them
+);

@@ -1,9 +1,8 @@
 //! Whole tasks: rounds, charges, restarts and a full disk.
 
 use adafed_wire::{CheckinResponse, Receipt, TaskSettings};
-use sqlx::Connection;
 
-use crate::testing::{D, Device, Fixture, name, plan, update, update_message};
+use crate::testing::{D, Device, Fixture, name, on_both_databases, plan, update, update_message};
 use crate::{Clock, Error, Phase, Service, TaskState};
 
 /// Runs the current round to its end with two devices that send `values`.
@@ -16,7 +15,6 @@ async fn run_round(f: &Fixture, active: usize, values: [i64; 2]) {
     }
 }
 
-#[tokio::test]
 async fn a_task_runs_to_its_end() {
     let f = Fixture::with_task("task").await;
     run_round(&f, D, [900, -100]).await;
@@ -33,7 +31,6 @@ async fn a_task_runs_to_its_end() {
     assert_eq!(answer, CheckinResponse::Finished { model: status.model });
 }
 
-#[tokio::test]
 async fn the_model_does_not_depend_on_the_order_of_arrival() {
     let mut models = Vec::new();
     for order in [[0, 1], [1, 0]] {
@@ -53,7 +50,6 @@ async fn the_model_does_not_depend_on_the_order_of_arrival() {
     assert_ne!(models[0], [0.0; D]);
 }
 
-#[tokio::test]
 async fn a_round_closes_at_its_deadline_with_what_it_has() {
     let f = Fixture::with_task("task").await;
     let (device, assignment) = f.assigned("task").await;
@@ -68,7 +64,6 @@ async fn a_round_closes_at_its_deadline_with_what_it_has() {
     assert_eq!(rounds[0].closed_ms, Some(f.clock.now_ms()));
 }
 
-#[tokio::test]
 async fn an_abandoned_round_uses_up_its_number_and_keeps_its_charges() {
     let f = Fixture::with_task("task").await;
     let (device, assignment) = f.assigned("task").await;
@@ -87,7 +82,6 @@ async fn an_abandoned_round_uses_up_its_number_and_keeps_its_charges() {
     assert_eq!(status.active_coordinates, D as u64, "nothing was learned: the mask stays full");
 }
 
-#[tokio::test]
 async fn a_step_to_a_model_that_is_not_finite_is_not_taken() {
     let f = Fixture::new().await;
     let mut wild = plan("task");
@@ -101,7 +95,6 @@ async fn a_step_to_a_model_that_is_not_finite_is_not_taken() {
     assert_eq!(report.devices.len(), 2, "the charges stay");
 }
 
-#[tokio::test]
 async fn a_device_that_asks_again_is_charged_once() {
     let f = Fixture::with_task("task").await;
     let (device, assignment) = f.assigned("task").await;
@@ -114,7 +107,6 @@ async fn a_device_that_asks_again_is_charged_once() {
     assert_eq!(report.histogram.iter().map(|b| b.devices).sum::<u64>(), 1);
 }
 
-#[tokio::test]
 async fn after_a_kill_everything_is_as_before() {
     let mut f = Fixture::with_task("task").await;
     run_round(&f, D, [900, -100]).await;
@@ -143,12 +135,11 @@ async fn after_a_kill_everything_is_as_before() {
     assert_eq!(f.service.task_status(&task).await.unwrap().round, 2);
 }
 
-#[tokio::test]
 async fn a_server_that_died_before_aggregating_does_so_when_it_is_back() {
     let mut f = Fixture::with_task("task").await;
     let (device, assignment) = f.assigned("task").await;
     f.upload(&device, update(&assignment, D, 900), 0).await.message::<Receipt>();
-    execute(&f, "UPDATE rounds SET phase = 'aggregating'").await;
+    f.execute("UPDATE rounds SET phase = 'aggregating'").await;
     f.restart().await;
     f.service.tick().await.unwrap();
     f.service.tick().await.unwrap();
@@ -200,13 +191,11 @@ async fn a_read_only_database_says_so_and_loses_nothing() {
     assert!(!taken.duplicate);
 }
 
-#[tokio::test]
 async fn a_database_of_a_newer_version_is_refused() {
     let f = Fixture::new().await;
-    execute(
-        &f,
+    f.execute(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-         VALUES (9999, 'future', TRUE, x'00', 0)",
+         SELECT 9999, 'future', TRUE, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
     )
     .await;
     let error = Service::open(&f.config).await.unwrap_err();
@@ -226,7 +215,6 @@ async fn impossible_settings_and_files_are_refused_by_name() {
     assert!(!format!("{config:?}").contains(crate::testing::ADMIN));
 }
 
-#[tokio::test]
 async fn a_plan_that_cannot_be_run_is_refused() {
     let f = Fixture::new().await;
     let mut wrong = plan("task");
@@ -240,7 +228,6 @@ async fn a_plan_that_cannot_be_run_is_refused() {
     assert!(f.service.tasks().await.unwrap().is_empty());
 }
 
-#[tokio::test]
 async fn many_devices_at_once_fill_exactly_the_seats() {
     let f = Fixture::with_task("task").await;
     let mut devices = Vec::new();
@@ -262,10 +249,16 @@ async fn many_devices_at_once_fill_exactly_the_seats() {
     assert_eq!(joined, 3);
 }
 
-/// Changes the database behind the service's back.
-async fn execute(f: &Fixture, sql: &'static str) {
-    let url = format!("sqlite://{}", f.file().display());
-    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    sqlx::query(sql).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-}
+on_both_databases!(
+    a_task_runs_to_its_end,
+    the_model_does_not_depend_on_the_order_of_arrival,
+    a_round_closes_at_its_deadline_with_what_it_has,
+    an_abandoned_round_uses_up_its_number_and_keeps_its_charges,
+    a_step_to_a_model_that_is_not_finite_is_not_taken,
+    a_device_that_asks_again_is_charged_once,
+    after_a_kill_everything_is_as_before,
+    a_server_that_died_before_aggregating_does_so_when_it_is_back,
+    a_database_of_a_newer_version_is_refused,
+    a_plan_that_cannot_be_run_is_refused,
+    many_devices_at_once_fill_exactly_the_seats
+);

@@ -104,8 +104,8 @@ impl Host {
     }
 
     pub(crate) fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let path = path.to_owned();
-        let body = self.send(Request { method: "GET", path, headers: vec![], body: vec![] })?;
+        let (path, headers) = (path.to_owned(), vec![("authorization", format!("Bearer {ADMIN}"))]);
+        let body = self.send(Request { method: "GET", path, headers, body: vec![] })?;
         Ok(serde_json::from_slice(&body)?)
     }
 

@@ -1,8 +1,8 @@
 //! What the tests share: a small plan, a service on a temporary file under a manual
 //! clock, and devices that sign.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use adafed_algorithm::{
     AlgorithmPlan, FederationPlan, ImportanceRule, Layout, Pooling, Retention, ScaleRule,
@@ -19,12 +19,15 @@ use adafed_wire::{
 };
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AnyConnection, ConnectOptions, Connection};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
+use super::postgres::Postgres;
 use crate::http::Problem;
 use crate::store::devices::Credential;
-use crate::{Clock, ManualClock, ServerConfig, Service};
+use crate::{Clock, Database, ManualClock, ServerConfig, Service};
 
 pub(crate) const ADMIN: &str = "an operator's long token";
 /// Parameters of the plan's model.
@@ -74,7 +77,42 @@ fn algorithm() -> AlgorithmPlan {
     }
 }
 
-/// A service on a temporary file.
+tokio::task_local! {
+    /// The database of the fixtures that a test makes; an SQLite file where none is set.
+    static DATABASE: &'static Postgres;
+}
+
+/// Runs a test on PostgreSQL, on one server for all; says so where there is none.
+pub(crate) async fn on_postgres(test: impl Future<Output = ()>) {
+    static SERVER: LazyLock<Option<Postgres>> =
+        LazyLock::new(|| Postgres::start().expect("the installed PostgreSQL starts"));
+    match SERVER.as_ref() {
+        Some(server) => DATABASE.scope(server, test).await,
+        None => eprintln!("{}", super::postgres::SKIPPED),
+    }
+}
+
+/// Runs every test that is named on both databases.
+macro_rules! on_both_databases {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test().await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                $crate::testing::on_postgres(super::$test()).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_databases;
+
+/// A service on a database of its own.
 pub(crate) struct Fixture {
     pub(crate) service: Service,
     pub(crate) clock: Arc<ManualClock>,
@@ -92,7 +130,11 @@ impl Fixture {
     pub(crate) async fn configured(change: impl FnOnce(&mut ServerConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listen = ([127, 0, 0, 1], 0).into();
-        let mut config = ServerConfig::new(listen, folder.path().join("server.sqlite"), ADMIN);
+        let database = match DATABASE.try_with(|server| *server) {
+            Ok(server) => server.database().await.unwrap().as_str().into(),
+            Err(_) => Database::from(folder.path().join("server.sqlite")),
+        };
+        let mut config = ServerConfig::new(listen, database, ADMIN);
         config.limits.max_body_bytes = 8 << 10;
         change(&mut config);
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
@@ -103,6 +145,32 @@ impl Fixture {
     /// The database's file.
     pub(crate) fn file(&self) -> std::path::PathBuf {
         self.folder.path().join("server.sqlite")
+    }
+
+    /// Changes the database behind the service's back.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        let address = match &self.config.database {
+            Database::Sqlite(path) => format!("sqlite://{}", path.display()),
+            Database::Postgres(address) => address.clone(),
+        };
+        let mut connection = AnyConnection::connect(&address).await.unwrap();
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    /// A service on the SQLite file that `sql` describes.
+    pub(crate) async fn of_sql(sql: &'static str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("server.sqlite");
+        // The dump names tables before those they refer to.
+        let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+        let mut connection = options.foreign_keys(false).connect().await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let config = ServerConfig::new(([127, 0, 0, 1], 0).into(), file, ADMIN);
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        let service = Service::open_with_clock(&config, clock.clone()).await.unwrap();
+        Self { service, clock, config, folder }
     }
 
     /// A fixture with a task of [`plan`], starting from zeros.
@@ -116,6 +184,11 @@ impl Fixture {
     pub(crate) async fn create_task(&self, task: &str) {
         let settings = TaskSettings::default();
         self.service.create_task(plan(task), vec![0.0; D], settings).await.unwrap();
+    }
+
+    /// Another server on the same database, under the same clock.
+    pub(crate) async fn replica(&self) -> Service {
+        Service::open_with_clock(&self.config, self.clock.clone()).await.unwrap()
     }
 
     /// Drops the service without a word, as a kill would, and opens the file again.
