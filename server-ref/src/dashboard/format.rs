@@ -81,6 +81,7 @@ pub(super) fn duration(ms: u64) -> String {
     let s = ms / 1_000;
     match s {
         0 => format!("{ms} ms"),
+        1..60 if ms % 1_000 == 0 => format!("{s} s"),
         1..60 => format!("{:.1} s", ms as f64 / 1e3),
         60..3_600 => two(s / 60, "min", s % 60, "s"),
         3_600..86_400 => two(s / 3_600, "h", s % 3_600 / 60, "min"),
@@ -186,6 +187,7 @@ mod tests {
             (0, "0 ms"),
             (999, "999 ms"),
             (1_500, "1.5 s"),
+            (15_000, "15 s"),
             (60_000, "1 min"),
             (245_000, "4 min 5 s"),
             (7_260_000, "2 h 1 min"),

@@ -26,7 +26,7 @@ fn empty() -> Markup {
         section.message #empty data-part {
             h2 { "No task yet" }
             p { "A task is what devices train together. Create the first one:" }
-            pre tabindex="0" { code { "adafed-server task create --plan plan.json" } }
+            pre tabindex="0" { code { "adafed-server task create plan.json --parameters model.safetensors" } }
             p.quiet { "This page shows it as soon as it is there." }
         }
     }
@@ -113,12 +113,16 @@ fn traffic(task: &TaskView) -> Markup {
     html! {
         (fact("Devices this round", &html! {
             (figure("participants", seated, count(seated.into())))
-            span.quiet { ", " (figure("reports", reports, count(reports.into()))) " reported" }
+            span.quiet { " seated, " (figure("reports", reports, count(reports.into()))) " reported" }
         }))
         (fact("Active coordinates", &html! {
             (figure("active_coordinates", active, count(active)))
             span.quiet { ", " (share) }
         }))
         (fact("Upload saved", &figure("bytes_saved", saved, bytes(saved))))
+        (fact("Delta", &html! {
+            (figure("delta", status.delta, format!("{:e}", status.delta)))
+            span.quiet { ", by " (figure("accountant", status.accountant, status.accountant.to_string())) }
+        }))
     }
 }

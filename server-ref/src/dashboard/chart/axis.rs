@@ -80,12 +80,6 @@ impl Axis {
         if at.is_nan() { 0.0 } else { at.clamp(0.0, 1.0) }
     }
 
-    /// The marks.
-    #[cfg(test)]
-    pub(in crate::dashboard) fn ticks(&self) -> &[f64] {
-        &self.ticks
-    }
-
     /// The upright axis: a line across the chart at each mark, its value to the left.
     pub(super) fn upright(&self, text: fn(f64) -> String) -> Markup {
         html! {
@@ -178,7 +172,7 @@ mod tests {
 
     #[test]
     fn marks_are_round_numbers_that_hold_the_values() {
-        let told = |axis: Axis| axis.ticks().iter().map(|&t| plain(t)).collect::<Vec<_>>();
+        let told = |axis: Axis| axis.ticks.iter().map(|&t| plain(t)).collect::<Vec<_>>();
         assert_eq!(told(Axis::around([0.13, 0.87], 4)), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
         assert_eq!(told(Axis::from_zero([40.0, 95.0], 5)), ["0", "20", "40", "60", "80", "100"]);
         let axis = Axis::around([3.0], 4);
@@ -193,7 +187,7 @@ mod tests {
             assert!(axis.ticks.iter().all(|t| t.fract() == 0.0 && *t >= first as f64), "{axis:?}");
             sound(&axis.for_bars());
         }
-        assert_eq!(Axis::of_rounds(0, 59, 6).ticks(), [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]);
+        assert_eq!(Axis::of_rounds(0, 59, 6).ticks, [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]);
     }
 
     #[test]

@@ -27,7 +27,9 @@ pub(in crate::dashboard) fn histogram(
     marks: &[Mark],
     value: fn(f64) -> String,
 ) -> Markup {
-    let marks = &marks[..marks.len().min(MOST_MARKS)];
+    let mut marks = marks[..marks.len().min(MOST_MARKS)].to_vec();
+    // The one to the right stands above: lines pass by the texts, which end at theirs.
+    marks.sort_by(|one, other| other.at.total_cmp(&one.at));
     let ends = buckets.iter().map(|b| b.to).chain(marks.iter().map(|m| m.at));
     let level = Axis::from_zero(ends, 6);
     let upright = Axis::from_zero(buckets.iter().map(|b| b.devices as f64), 4);
@@ -35,7 +37,14 @@ pub(in crate::dashboard) fn histogram(
         (upright.upright(whole))
         (level.level("epsilon", plain))
         @for bucket in buckets { (drawn(bucket, &level, &upright, value)) }
-        @for (row, mark) in marks.iter().enumerate() { (marked(mark, &level, marks.len() - row)) }
+        g.marks aria-hidden="true" {
+            @for (row, mark) in marks.iter().enumerate() {
+                (upright_line(mark, &level, marks.len() - row))
+            }
+            @for (row, mark) in marks.iter().enumerate() {
+                (text(mark, &level, marks.len() - row))
+            }
+        }
     };
     drawing(names, &format!("marks{}", marks.len()), &body)
 }
@@ -59,16 +68,23 @@ fn drawn(
     }
 }
 
-/// A line from the text of the mark, which stands `row` lines above the chart.
-fn marked(mark: &Mark, level: &Axis, row: usize) -> Markup {
+/// Where the text of a mark stands that is `row` lines above the chart.
+fn height(row: usize) -> f64 {
+    4.0 - 15.0 * row as f64
+}
+
+fn upright_line(mark: &Mark, level: &Axis, row: usize) -> Markup {
+    let x = percent(level.at(mark.at));
+    html! { line.limit[mark.is_limit] x1=(x) x2=(x) y1=(height(row) - 8.0) y2="100%" {} }
+}
+
+/// The text ends at the line, but at the left of the chart it begins there.
+fn text(mark: &Mark, level: &Axis, row: usize) -> Markup {
     let place = level.at(mark.at);
-    let x = percent(place);
-    let top = -(15.0 * row as f64) + 4.0;
-    let (anchor, shift) = if place > 0.6 { ("end", -5) } else { ("start", 5) };
+    let (anchor, shift) = if place > 0.35 { ("end", -5) } else { ("start", 5) };
     html! {
-        g.mark.limit[mark.is_limit] aria-hidden="true" {
-            line x1=(x) x2=(x) y1=(top - 8.0) y2="100%" {}
-            text x=(x) y=(top) dx=(shift) text-anchor=(anchor) { (mark.text) }
+        text.limit[mark.is_limit] x=(percent(place)) y=(height(row)) dx=(shift) text-anchor=(anchor) {
+            (mark.text)
         }
     }
 }

@@ -33,15 +33,17 @@ pub(super) struct Names<'a> {
     pub(super) mark: fn(f64) -> String,
 }
 
-/// A drawing with its axes; `body` has places in per cent of the space between them.
+/// A drawing with its axes, which lie around it; `body` has places in per cent of it.
 fn drawing(names: &Names<'_>, kind: &str, body: &Markup) -> Markup {
     let (title, description) = (format!("{}-title", names.id), format!("{}-description", names.id));
     html! {
-        svg class={ "chart " (kind) } role="img" aria-labelledby=(title)
-            aria-describedby=(description) {
-            title id=(title) { (names.title) }
-            desc id=(description) { (names.description) }
-            svg.plot x="48" width="100%" height="100%" { (body) }
+        div.holder {
+            svg class={ "chart " (kind) } role="img" aria-labelledby=(title)
+                aria-describedby=(description) {
+                title id=(title) { (names.title) }
+                desc id=(description) { (names.description) }
+                (body)
+            }
         }
     }
 }

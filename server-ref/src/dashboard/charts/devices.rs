@@ -61,11 +61,11 @@ fn seats_words(rounds: &[RoundReport]) -> String {
 pub(super) fn durations(rounds: &[RoundReport]) -> Panel<'_> {
     let closed: Vec<(u64, u64)> = rounds.iter().filter_map(took).collect();
     let words = durations_words(&closed, rounds.len());
-    let mark = |ms: f64| if ms > 0.0 { duration(ms as u64) } else { "0".to_owned() };
-    let names = Names { id: "durations", title: "Time of a round", description: &words, mark };
+    let (title, unit_ms) = unit(closed.iter().map(|c| c.1).max().unwrap_or(0));
+    let names = Names { id: "durations", title, description: &words, mark: plain };
     let bar = |&(round, ms): &(u64, u64)| Bar {
         round,
-        parts: vec![("c2", ms as f64)],
+        parts: vec![("c2", ms as f64 / unit_ms)],
         text: format!("Round {round}\n{}", duration(ms)),
     };
     let from = closed.len().saturating_sub(super::MOST_BARS);
@@ -74,8 +74,17 @@ pub(super) fn durations(rounds: &[RoundReport]) -> Panel<'_> {
     let row = |&(round, ms): &(u64, u64)| vec![round.to_string(), duration(ms)];
     let table =
         Table { columns: columns(["Round", "Took"]), rows: closed.iter().map(row).collect() };
-    let (id, title) = (names.id, names.title);
-    Panel { id, title, words: html! { (words) }, keys: Vec::new(), drawing, table }
+    Panel { id: names.id, title, words: html! { (words) }, keys: Vec::new(), drawing, table }
+}
+
+/// What the chart is called in the unit that fits its longest round, and the unit.
+const fn unit(longest_ms: u64) -> (&'static str, f64) {
+    match longest_ms {
+        0..2_000 => ("Time of a round, in milliseconds", 1.0),
+        2_000..120_000 => ("Time of a round, in seconds", 1e3),
+        120_000..7_200_000 => ("Time of a round, in minutes", 60e3),
+        _ => ("Time of a round, in hours", 3_600e3),
+    }
 }
 
 /// A closed round and its milliseconds.

@@ -62,8 +62,8 @@ fn coordinates_words(rounds: &[RoundReport], thaws: &[u64], parameters: u64) -> 
 pub(super) fn bytes(rounds: &[RoundReport]) -> Panel<'_> {
     let reported: Vec<_> = rounds.iter().filter(|r| r.bytes_up > 0).cloned().collect();
     let words = bytes_words(Traffic::of(rounds), rounds.len());
-    let mark = |bytes: f64| bytes_text(bytes as u64);
-    let names = Names { id: "bytes", title: "Upload against dense", description: &words, mark };
+    let names =
+        Names { id: "bytes", title: "Upload against dense", description: &words, mark: byte_mark };
     let bar = |r: &RoundReport| {
         let saved = r.bytes_dense.saturating_sub(r.bytes_up);
         let (sent, dense) = (bytes_text(r.bytes_up), bytes_text(r.bytes_dense));
@@ -104,6 +104,14 @@ fn bytes_words(traffic: Traffic, rounds: usize) -> String {
     format!("{so_far}: {saved} saved.{}", left_out(rounds))
 }
 
+/// Bytes beside a mark, which is a round number: `1.5 MB`.
+fn byte_mark(bytes: f64) -> String {
+    let text = bytes_text(bytes as u64);
+    let (number, unit) = text.split_once(' ').unwrap_or((&text, ""));
+    let short = if number.contains('.') { number.trim_end_matches('0') } else { number };
+    format!("{} {unit}", short.trim_end_matches('.'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +123,13 @@ mod tests {
         let rounds = [active(0, 100), active(1, 30), active(2, 45), active(3, 45)];
         assert_eq!(thaws(&rounds), [0, 0, 15, 0]);
         assert!(thaws(&[]).is_empty());
+    }
+
+    #[test]
+    fn marks_of_bytes_are_short() {
+        for (bytes, text) in [(0.0, "0 B"), (1.5e6, "1.5 MB"), (2e9, "2 GB"), (2e5, "200 kB")] {
+            assert_eq!(byte_mark(bytes), text);
+        }
     }
 
     #[test]
