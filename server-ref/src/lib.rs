@@ -24,6 +24,7 @@ mod aggregate;
 pub mod cli;
 mod clock;
 mod config;
+mod dashboard;
 mod error;
 mod http;
 mod metrics;
@@ -33,6 +34,7 @@ mod secret;
 mod server;
 mod service;
 mod store;
+mod telemetry;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod conformance;
 pub mod fixture;
+pub mod fuzz;
 pub mod host;
 pub mod load;
 pub mod peer;

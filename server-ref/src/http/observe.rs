@@ -13,7 +13,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span, debug, info_span};
 
 use super::front::Peer;
-use crate::{Error, Service};
+use crate::Service;
 
 /// Header with a request's name, given by a proxy or made here.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -102,15 +102,17 @@ pub(super) async fn limit_strangers(
     let enrols = request.method() == Method::POST && request.uri().path() == super::path::DEVICES;
     let headers = request.headers();
     let nameless = !headers.contains_key(AUTHORIZATION) && !headers.contains_key(DEVICE_HEADER);
-    let count = || service.front().guard.address(address.ip()).map_err(Error::into_response);
+    let count = || service.front().guard.address(address.ip());
     if (enrols || nameless)
         && let Err(refusal) = count()
     {
-        return refusal;
+        return refusal.into_response();
     }
     let response = next.run(request).await;
-    let refused = response.status() == StatusCode::UNAUTHORIZED && !enrols && !nameless;
-    if refused { count().map_or_else(|refusal| refusal, |()| response) } else { response }
+    if response.status() != StatusCode::UNAUTHORIZED || enrols || nameless {
+        return response;
+    }
+    count().map_or_else(IntoResponse::into_response, |()| response)
 }
 
 /// Says how to be known, to whoever is not: a browser asks its user for a password then.

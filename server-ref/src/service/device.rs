@@ -35,6 +35,7 @@ impl Service {
         let device = DeviceId::of_key(&public_key);
         let (digest, now_ms) = (Hashed::of(token).to_hex(), self.now_ms());
         let enrol = async move |tx: &mut _| {
+            devices::lock(tx, device).await?;
             match devices::state(tx, device).await? {
                 Some(DeviceState::Active) => return Ok(false),
                 Some(DeviceState::Banned) => return Err(Error::Banned { device }),
@@ -157,7 +158,7 @@ impl Service {
 
     /// Counts a body that goes to a device.
     pub(crate) fn count_sent(&self, task: &TaskId, bytes: usize) {
-        self.0.traffic.count(task, bytes);
+        self.0.traffic.count(task, bytes as u64);
         self.front().metrics.sent(bytes);
     }
 

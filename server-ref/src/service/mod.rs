@@ -8,6 +8,8 @@ mod device;
 mod evaluations;
 mod fleet;
 mod operators;
+#[cfg(test)]
+mod outage_tests;
 mod reading;
 #[cfg(test)]
 mod replica_tests;
@@ -20,6 +22,8 @@ mod traffic;
 #[cfg(test)]
 mod upgrade_tests;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

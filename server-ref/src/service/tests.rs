@@ -1,7 +1,6 @@
 //! Whole tasks: rounds, charges, restarts and a full disk.
 
 use adafed_wire::{CheckinResponse, Receipt, TaskSettings};
-use sqlx::Connection;
 
 use crate::testing::{D, Device, Fixture, name, on_both_databases, plan, update, update_message};
 use crate::{Clock, Error, Phase, Service, TaskState};
@@ -136,12 +135,11 @@ async fn after_a_kill_everything_is_as_before() {
     assert_eq!(f.service.task_status(&task).await.unwrap().round, 2);
 }
 
-#[tokio::test]
 async fn a_server_that_died_before_aggregating_does_so_when_it_is_back() {
     let mut f = Fixture::with_task("task").await;
     let (device, assignment) = f.assigned("task").await;
     f.upload(&device, update(&assignment, D, 900), 0).await.message::<Receipt>();
-    execute(&f, "UPDATE rounds SET phase = 'aggregating'").await;
+    f.execute("UPDATE rounds SET phase = 'aggregating'").await;
     f.restart().await;
     f.service.tick().await.unwrap();
     f.service.tick().await.unwrap();
@@ -193,13 +191,11 @@ async fn a_read_only_database_says_so_and_loses_nothing() {
     assert!(!taken.duplicate);
 }
 
-#[tokio::test]
 async fn a_database_of_a_newer_version_is_refused() {
     let f = Fixture::new().await;
-    execute(
-        &f,
+    f.execute(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-         VALUES (9999, 'future', TRUE, x'00', 0)",
+         SELECT 9999, 'future', TRUE, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
     )
     .await;
     let error = Service::open(&f.config).await.unwrap_err();
@@ -217,6 +213,20 @@ async fn impossible_settings_and_files_are_refused_by_name() {
     config.database = f.file().join("below/a/file.sqlite").into();
     assert!(matches!(Service::open(&config).await.unwrap_err(), Error::Storage(_)));
     assert!(!format!("{config:?}").contains(crate::testing::ADMIN));
+}
+
+#[tokio::test]
+async fn a_file_is_opened_by_exactly_its_name() {
+    let f = Fixture::new().await;
+    for name in ["with space.sqlite", "50%25?mode=ro#x&y.sqlite", "gr\u{fc}n+'\"\\;.sqlite"] {
+        let file = f.file().with_file_name(name);
+        let mut config = f.config.clone();
+        config.database = file.clone().into();
+        let service = Service::open(&config).await.unwrap();
+        service.create_token(1).await.unwrap();
+        service.close().await.unwrap();
+        assert!(file.exists(), "{name}");
+    }
 }
 
 async fn a_plan_that_cannot_be_run_is_refused() {
@@ -253,14 +263,6 @@ async fn many_devices_at_once_fill_exactly_the_seats() {
     assert_eq!(joined, 3);
 }
 
-/// Changes the database behind the service's back.
-async fn execute(f: &Fixture, sql: &'static str) {
-    let url = format!("sqlite://{}", f.file().display());
-    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    sqlx::query(sql).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-}
-
 on_both_databases!(
     a_task_runs_to_its_end,
     the_model_does_not_depend_on_the_order_of_arrival,
@@ -269,6 +271,8 @@ on_both_databases!(
     a_step_to_a_model_that_is_not_finite_is_not_taken,
     a_device_that_asks_again_is_charged_once,
     after_a_kill_everything_is_as_before,
+    a_server_that_died_before_aggregating_does_so_when_it_is_back,
+    a_database_of_a_newer_version_is_refused,
     a_plan_that_cannot_be_run_is_refused,
     many_devices_at_once_fill_exactly_the_seats
 );

@@ -34,11 +34,12 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Begins a transaction that writes. SQLite takes its lock at once, so that the work
-    /// itself never meets a conflict; PostgreSQL locks row by row.
+    /// itself never meets a conflict; PostgreSQL locks row by row, and a statement after a lock
+    /// sees what was committed before it.
     pub(super) const fn begin_write(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
-            Self::Postgres => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
         }
     }
 

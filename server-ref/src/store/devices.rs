@@ -4,13 +4,13 @@ use adafed_wire::DeviceId;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::Tx;
 use super::row::{maybe_unsigned, signed, text, unsigned};
+use super::{Kind, Tx};
 use crate::Error;
 use crate::report::{DeviceState, DeviceStatus};
 
-/// A request that a device signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A request that a device signed. Requests are ordered by device, then by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Credential {
     pub(crate) device: DeviceId,
     /// When it was signed, in milliseconds since 1970.
@@ -28,6 +28,18 @@ pub(crate) async fn public_key(tx: &mut Tx, device: DeviceId) -> Result<Option<[
     let key = <[u8; 32]>::try_from(row.try_get::<&[u8], _>("public_key")?);
     let reason = "it is not 32 bytes long".to_owned();
     key.map(Some).map_err(|_| Error::Corrupt { what: "public key", reason })
+}
+
+/// Keeps other enrolments of a device waiting until the transaction ends: they then see
+/// whether it has enrolled. There may be no row yet that could be locked.
+pub(crate) async fn lock(tx: &mut Tx, device: DeviceId) -> Result<(), Error> {
+    let sql = "-- devices::lock
+        SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+    // SQLite has one writer, and its lock is taken already.
+    if tx.kind == Kind::Postgres {
+        sqlx::query(sql).bind(device.to_string()).execute(tx.connection()).await?;
+    }
+    Ok(())
 }
 
 /// Stores a device, or takes a revoked one back.

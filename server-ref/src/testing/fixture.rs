@@ -20,7 +20,7 @@ use adafed_wire::{
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{AnyConnection, ConnectOptions, Connection};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
@@ -145,6 +145,17 @@ impl Fixture {
     /// The database's file.
     pub(crate) fn file(&self) -> std::path::PathBuf {
         self.folder.path().join("server.sqlite")
+    }
+
+    /// Changes the database behind the service's back.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        let address = match &self.config.database {
+            Database::Sqlite(path) => format!("sqlite://{}", path.display()),
+            Database::Postgres(address) => address.clone(),
+        };
+        let mut connection = AnyConnection::connect(&address).await.unwrap();
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
     }
 
     /// A service on the SQLite file that `sql` describes.
