@@ -85,16 +85,27 @@ impl Client {
         Self { address, patience, stream: None }
     }
 
-    /// Sends a request and reads the answer.
+    /// Sends a request and reads the answer. A kept connection that the server has closed
+    /// meanwhile is opened anew.
     ///
     /// # Errors
     /// Those of the connection, which is then dropped: whether the server has read the
     /// request, let alone served it, is unknown.
     pub fn send(&mut self, request: &Request) -> io::Result<Answer> {
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => self.connect()?,
-        };
+        if let Some(kept) = self.stream.take()
+            && let Ok(answer) = self.exchange(kept, request)
+        {
+            return Ok(answer);
+        }
+        let new = self.connect()?;
+        self.exchange(new, request)
+    }
+
+    fn exchange(
+        &mut self,
+        mut stream: BufReader<TcpStream>,
+        request: &Request,
+    ) -> io::Result<Answer> {
         stream.get_mut().write_all(&request.head(self.address))?;
         stream.get_mut().write_all(&request.body)?;
         let (answer, kept) = read_answer(&mut stream)?;
