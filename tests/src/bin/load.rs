@@ -7,8 +7,8 @@ use adafed_tests::load::{Settings, run, serve};
 use clap::Parser;
 
 const HELP: &str = "Scenarios:
-  A, large updates:  cargo load --devices 10000 --coordinates 100000 --retention 1
-  B, a masked round: cargo load --devices 10000 --coordinates 26010 --retention 0.6
+  A, large updates:  cargo load -- --devices 10000 --coordinates 100000 --retention 1
+  B, a masked round: cargo load -- --devices 10000 --coordinates 26010 --retention 0.6
      (its round 0 is the warm-up, which learns the mask; round 1 is the one to look at)
 
 The server is this program in a process of its own; with --replicas, several of them on one
