@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use crate::http::openapi;
-use crate::testing::{Fixture, get};
+use crate::testing::{Fixture, get, operator};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
 
@@ -21,6 +21,14 @@ async fn the_committed_description_is_the_served_one() {
     let f = Fixture::new().await;
     let served = f.send(get("/v1/openapi.json")).await;
     assert_eq!((served.status, served.json()), (StatusCode::OK, openapi()));
+}
+
+#[tokio::test]
+async fn the_example_of_a_task_can_be_created() {
+    let f = Fixture::new().await;
+    let example = &openapi()["components"]["schemas"]["CreateTask"]["examples"][0];
+    let created = f.send(operator("/v1/tasks", example.to_string())).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{}", String::from_utf8_lossy(&created.body));
 }
 
 /// Every `$ref` of the description.
