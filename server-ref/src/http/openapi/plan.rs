@@ -209,6 +209,7 @@ fn task_settings() -> Value {
         "retry": maybe(retry),
         "device_epsilon_cap": maybe(positive()),
         "task_epsilon_cap": maybe(positive()),
+        "population": maybe(integer(1, U32)),
     });
     let names: Vec<String> =
         members.as_object().into_iter().flat_map(|m| m.keys().cloned()).collect();
