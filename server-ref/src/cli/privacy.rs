@@ -1,179 +1,106 @@
-//! `privacy verify`: checks privacy reports from their files alone.
-//!
-//! Exit codes: 0 where every report is true, 1 where one is not, 2 where one cannot be
-//! read, or the command line.
+//! `privacy`: what a task has cost its devices, and the reports of devices.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-
-use adafed_privacy::Delta;
-use adafed_privacy::accounting::Accountant;
-use adafed_privacy::report::{Account, Bound, Difference};
-use adafed_wire::{Check, DeviceId, SignedReport};
+use adafed_wire::TaskId;
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
-use super::verdict;
+use super::client::{Connection, print};
+use super::failure::Failure;
+use super::show::{Table, epsilon, fields, or_none, word};
+use super::verify::{self, Verify};
+use super::{EXIT_CODES, Terminal};
+use crate::report::PrivacyReport;
 
-const ABOUT: &str = "Check a device's privacy report, without device, server or network.\n\n\
+const VERIFY: &str = "Check a device's privacy report, without device, server or network.\n\n\
     Verifies the signature, that the device's name belongs to the key, that the plans are \
     those the device agreed to, and computes every epsilon again, by two accountants, from \
     the events in the report.";
 
-const EXIT_CODES: &str = "Exit codes:\n  0  every report is true\n  \
-    1  a report is not: each difference is printed with its field\n  \
-    2  a report cannot be read, or is malformed; wrong command line";
+/// What tasks cost their devices, and the privacy reports of devices.
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Privacy {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
 
-const IN_A_FOLDER: &str = "privacy-report.json";
-
-/// Commands about privacy reports.
 #[derive(Debug, Subcommand)]
-pub(super) enum Privacy {
+pub(super) enum Command {
+    /// What a task has cost its devices so far.
+    #[command(after_help = "Example:\n  adafed-server privacy report digits --devices")]
+    Report(Report),
     /// Check a device's privacy report, without device, server or network.
-    #[command(long_about = ABOUT, after_help = EXIT_CODES)]
+    #[command(long_about = VERIFY, after_help = verify::EXIT_CODES)]
     Verify(Verify),
 }
 
 #[derive(Args, Debug)]
-pub(super) struct Verify {
-    /// Report to check; or a folder, for its privacy-report.json and all reports in its
-    /// folder `devices`, with the largest and the median epsilon.
-    #[arg(value_name = "REPORT")]
-    path: PathBuf,
-    /// Name of the device that the report must be of, 32 hexadecimal digits.
-    #[arg(long, value_name = "NAME")]
-    device: Option<DeviceId>,
-    /// Print the verdict as JSON.
+pub(super) struct Report {
+    task: TaskId,
+    /// List every device too.
     #[arg(long)]
-    json: bool,
+    devices: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
-/// A file that cannot be checked, and why, in words.
-struct Unreadable {
-    path: PathBuf,
-    reason: String,
-}
-
-/// One report and what came of checking it.
-#[derive(Serialize)]
-pub(super) struct Checked {
-    pub(super) file: PathBuf,
-    #[serde(rename = "true")]
-    pub(super) is_true: bool,
-    device: String,
-    epsilon: Bound,
-    delta: Delta,
-    accountant: Accountant,
-    pub(super) check: Check,
-    #[serde(skip)]
-    pub(super) signed: SignedReport,
-}
-
-/// All reports of one command.
-#[derive(Serialize)]
-pub(super) struct Verdict {
-    #[serde(rename = "true")]
-    pub(super) is_true: bool,
-    pub(super) devices: usize,
-    pub(super) largest_epsilon: Option<Bound>,
-    pub(super) median_epsilon: Option<Bound>,
-    pub(super) reports: Vec<Checked>,
-}
-
-impl Privacy {
-    pub(super) fn run(&self) -> ExitCode {
-        let Self::Verify(verify) = self;
-        match verify.verdict() {
-            Ok(verdict) => verify.print(&verdict),
-            Err(Unreadable { path, reason }) => {
-                eprintln!("adafed-server: {}: {reason}", path.display());
-                ExitCode::from(2)
-            }
-        }
+impl Report {
+    pub(super) fn run(&self, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+        let client = self.connection.open(terminal)?;
+        let body = client.get(&format!("/v1/tasks/{}/privacy", self.task))?;
+        print(terminal, self.connection.json, &body, |report: PrivacyReport| {
+            let devices = if self.devices { devices(&report) } else { String::new() };
+            summary(&report) + &distribution(&report) + &devices
+        })
     }
 }
 
-impl Verify {
-    fn verdict(&self) -> Result<Verdict, Unreadable> {
-        let files =
-            if self.path.is_dir() { in_folder(&self.path)? } else { vec![self.path.clone()] };
-        let reports: Vec<Checked> =
-            files.into_iter().map(|file| self.check(file)).collect::<Result<_, _>>()?;
-        Ok(Verdict::new(reports))
-    }
-
-    fn check(&self, file: PathBuf) -> Result<Checked, Unreadable> {
-        let text = fs::read_to_string(&file).map_err(|e| unread(&file, &e))?;
-        let malformed = |e: adafed_wire::Error| Unreadable {
-            path: file.clone(),
-            reason: format!("{e}; the file is cut short, changed, or something else"),
-        };
-        let signed = SignedReport::from_json(&text).map_err(malformed)?;
-        let mut check = signed.check();
-        let other = self.device.filter(|device| *device != signed.device);
-        let other = other.map(|asked| Difference::new("device".into(), signed.device, asked));
-        check.device.extend(other);
-        Ok(Checked::new(file, signed, check))
-    }
-
-    fn print(&self, verdict: &Verdict) -> ExitCode {
-        let text = if self.json {
-            serde_json::to_string_pretty(verdict).unwrap_or_default() + "\n"
-        } else {
-            verdict::text(verdict)
-        };
-        // A reader that left early, such as `head`, has what it wanted; the exit code stays.
-        let _ = io::stdout().write_all(text.as_bytes());
-        ExitCode::from(u8::from(!verdict.is_true))
-    }
+fn summary(report: &PrivacyReport) -> String {
+    fields(&[
+        ("task", report.task.to_string()),
+        ("protects", format!("one {}, {}", word(&report.unit), word(&report.adjacency))),
+        ("delta", format!("{:e}", report.delta)),
+        ("epsilon", format!("{} (largest of any device)", epsilon(report.epsilon))),
+        ("accountant", word(&report.accountant)),
+        ("  by Renyi", epsilon(report.epsilon_rdp)),
+        ("  by loss distribution", or_none(report.epsilon_pld.map(epsilon))),
+        ("after one more round", epsilon(report.epsilon_next_round)),
+        ("after all rounds", epsilon(report.epsilon_all_rounds)),
+        ("cap of a device", or_none(report.device_epsilon_cap)),
+        ("cap of the task", or_none(report.task_epsilon_cap)),
+        ("devices charged", report.devices.len().to_string()),
+        ("devices at their cap", report.halted_devices.to_string()),
+    ])
 }
 
-impl Checked {
-    fn new(file: PathBuf, signed: SignedReport, check: Check) -> Self {
-        let Account { epsilon, delta, accountant, .. } = signed.report.spent;
-        let (device, is_true) = (signed.device.to_string(), check.is_true());
-        Self { file, is_true, device, epsilon, delta, accountant, check, signed }
+fn distribution(report: &PrivacyReport) -> String {
+    let mut quantiles = Table::new(&["SHARE>", "EPSILON AT MOST>"]);
+    for q in &report.quantiles {
+        quantiles.row([format!("{:.0} %", 100.0 * q.share), epsilon(q.epsilon)]);
     }
+    let mut histogram = Table::new(&["ABOVE>", "AT MOST>", "DEVICES>"]);
+    for bucket in &report.histogram {
+        histogram.row([
+            format!("{:.4}", bucket.from),
+            epsilon(bucket.to),
+            bucket.devices.to_string(),
+        ]);
+    }
+    if report.devices.is_empty() {
+        return String::new();
+    }
+    format!("\n{}\n{}", quantiles.text(""), histogram.text(""))
 }
 
-impl Verdict {
-    fn new(reports: Vec<Checked>) -> Self {
-        // The report of a run repeats that of a device.
-        let by_device: BTreeMap<DeviceId, Bound> =
-            reports.iter().map(|r| (r.signed.device, r.signed.report.spent.epsilon)).collect();
-        let mut epsilons: Vec<Bound> = by_device.into_values().collect();
-        epsilons.sort_by(|a, b| a.value().total_cmp(&b.value()));
-        Self {
-            is_true: reports.iter().all(|r| r.is_true),
-            devices: epsilons.len(),
-            largest_epsilon: epsilons.last().copied(),
-            median_epsilon: epsilons.get(epsilons.len() / 2).copied(),
-            reports,
-        }
+fn devices(report: &PrivacyReport) -> String {
+    let mut table = Table::new(&["DEVICE", "ROUNDS>", "EPSILON>", "AT CAP"]);
+    for device in &report.devices {
+        let at_cap = if device.halted { "yes" } else { "no" };
+        table.row([
+            device.device.to_string(),
+            device.rounds_charged.to_string(),
+            epsilon(device.epsilon),
+            at_cap.to_owned(),
+        ]);
     }
-}
-
-fn unread(path: &Path, e: &io::Error) -> Unreadable {
-    Unreadable { path: path.to_owned(), reason: format!("cannot be read: {e}") }
-}
-
-fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Unreadable> {
-    let run = folder.join(IN_A_FOLDER);
-    let devices = folder.join("devices");
-    let mut files: Vec<PathBuf> = run.exists().then_some(run).into_iter().collect();
-    if devices.is_dir() {
-        for entry in fs::read_dir(&devices).map_err(|e| unread(&devices, &e))? {
-            files.push(entry.map_err(|e| unread(&devices, &e))?.path());
-        }
-    }
-    files.retain(|file| file.extension().is_some_and(|e| e == "json"));
-    files.sort_by_key(|file| (file.starts_with(&devices), file.clone()));
-    if files.is_empty() {
-        let reason = format!("the folder holds neither {IN_A_FOLDER} nor devices/*.json");
-        return Err(Unreadable { path: folder.to_owned(), reason });
-    }
-    Ok(files)
+    "\n".to_owned() + &table.text("No device has been charged.")
 }

@@ -6,10 +6,10 @@ use adafed_privacy::Event;
 use adafed_privacy::report::{
     Bound, Difference, PrivacyReport, RELATIVE_TOLERANCE, Source, TaskReport,
 };
-use serde::Serialize;
 use serde_json::Value;
 
-use super::privacy::{Checked, Verdict};
+use super::show::{self, printable, word};
+use super::verify::{Checked, Verdict};
 
 /// Columns of a line of text.
 const WIDTH: usize = 92;
@@ -186,20 +186,9 @@ fn fleet(verdict: &Verdict) -> String {
 /// Rounded up, since a bound must not be told smaller than it is.
 fn told(bound: Bound) -> String {
     match bound.value() {
-        x if x.is_finite() => format!("{:.4}", (1e4 * x - 1e-6).ceil() / 1e4),
+        x if x.is_finite() => show::epsilon(x),
         _ => bound.to_string(),
     }
-}
-
-/// The name of an enumerated value, as the report writes it.
-fn word(value: &impl Serialize) -> String {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// A report's text must not move the cursor of whoever checks it.
-fn printable(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// A label and a text, broken into lines between words.

@@ -3,6 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What stands for a secret wherever the configuration is shown.
+pub(crate) const HIDDEN: &str = "(hidden)";
+
 /// A database.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Database {
@@ -46,6 +51,41 @@ impl fmt::Debug for Database {
     }
 }
 
+/// As a configuration writes it, with neither user, password nor options of an address.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = match self {
+            Self::Sqlite(path) => return write!(f, "{}", path.display()),
+            Self::Postgres(address) => address,
+        };
+        // A password that should have been escaped may hold anything, so the last sign counts.
+        let rest = address.split_once("://").map_or("", |(_, rest)| rest);
+        let (user, host) = rest.rsplit_once('@').map_or(("", rest), |(_, host)| (HIDDEN, host));
+        let (host, options) = host.split_once('?').map_or((host, ""), |(host, _)| (host, HIDDEN));
+        let at = if user.is_empty() { "" } else { "@" };
+        let mark = if options.is_empty() { "" } else { "?" };
+        write!(f, "postgres://{user}{at}{host}{mark}{options}")
+    }
+}
+
+impl Serialize for Database {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Database {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let expected = "expected a path or postgres://USER:PASSWORD@HOST/NAME";
+        let text = String::deserialize(d).map_err(|_| serde::de::Error::custom(expected))?;
+        if text.is_empty() {
+            Err(serde::de::Error::custom(expected))
+        } else {
+            Ok(text.as_str().into())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +98,17 @@ mod tests {
         let address = "postgres://me:secret@host/adafed";
         assert_eq!(Database::from(address), Database::Postgres(address.into()));
         assert_eq!(format!("{:?}", Database::from(address)), "Postgres(..)");
+    }
+    #[test]
+    fn nothing_that_may_be_a_password_is_displayed() {
+        for (address, shown) in [
+            ("postgres://me:secret@host/db", "postgres://(hidden)@host/db"),
+            ("postgres://me:se@cret?x@host:5/db", "postgres://(hidden)@host:5/db"),
+            ("postgresql://host/db?password=secret", "postgres://host/db?(hidden)"),
+            ("postgres://host/db", "postgres://host/db"),
+            ("sqlite:a.sqlite", "a.sqlite"),
+        ] {
+            assert_eq!(Database::from(address).to_string(), shown);
+        }
     }
 }

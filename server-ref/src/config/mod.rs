@@ -1,7 +1,14 @@
 //! What an operator sets.
 
+mod certificates;
 mod database;
+mod keys;
 mod limits;
+mod settings;
+mod show;
+mod sources;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,6 +19,10 @@ use serde::{Deserialize, Serialize};
 
 pub use database::Database;
 pub use limits::Limits;
+
+pub(crate) use settings::{Log, LogFormat, read_secret};
+pub(crate) use show::{effective, effective_json, example, variables};
+pub(crate) use sources::{Effective, Entry};
 
 use crate::Error;
 
