@@ -24,6 +24,7 @@ mod aggregate;
 pub mod cli;
 mod clock;
 mod config;
+mod dashboard;
 mod error;
 mod http;
 mod metrics;

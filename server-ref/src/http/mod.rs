@@ -3,6 +3,7 @@
 //! Devices speak encoded messages, people JSON; every error is a problem document of
 //! the one table in `problem`.
 
+mod dashboard;
 mod devices;
 mod extract;
 mod fleet;
@@ -13,7 +14,7 @@ mod observe;
 mod openapi;
 mod operators;
 mod problem;
-mod range;
+pub(crate) mod range;
 mod respond;
 mod routes;
 mod tasks;
@@ -48,6 +49,7 @@ pub(crate) fn router(service: Service) -> Router {
         .fallback(async || Error::UnknownPath)
         .method_not_allowed_fallback(async || Error::Method)
         .layer(CatchPanicLayer::custom(after_panic))
+        .layer(from_fn(dashboard::readable))
         .layer(from_fn(observe::challenge))
         .layer(from_fn_with_state(service.clone(), observe::limit_strangers))
         .layer(from_fn_with_state(service.clone(), observe::observe))

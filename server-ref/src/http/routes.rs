@@ -9,7 +9,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Router};
 
 use super::front::Front;
-use super::{BodyLimit, devices, fleet, health, operators, tasks};
+use super::{BodyLimit, dashboard, devices, fleet, health, operators, tasks};
 use crate::Service;
 
 /// Largest body of a route that takes small JSON, in bytes.
@@ -273,7 +273,15 @@ fn fleet_routes() -> Vec<Route> {
 fn other_routes() -> Vec<Route> {
     const GET: Method = Method::GET;
     let plain = Content::Text("text/plain; charset=utf-8");
+    let page = Content::Text(dashboard::PAGE_TYPE);
     vec![
+        Route::new(GET, "/", Access::Read, dashboard::overview)
+            .says("The dashboard: every task")
+            .gives(200, page),
+        Route::new(GET, "/tasks/{task}", Access::Read, dashboard::task)
+            .says("The dashboard: one task")
+            .gives(200, page)
+            .refuses(&[404]),
         Route::new(GET, "/v1/openapi.json", Access::Open, health::description)
             .says("This description")
             .gives(200, Content::Json("Description")),

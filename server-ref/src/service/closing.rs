@@ -53,17 +53,16 @@ impl Service {
     /// Closes a task's current round if its time has come.
     ///
     /// One at a time does it; who comes meanwhile goes on without it. Runs to its end even when
-    /// the request that set it off is dropped. A failure is
-    /// logged and left to the next attempt: the round stays as it was.
+    /// the request that set it off is dropped. A failure is logged and left to the next
+    /// attempt: the round stays as it was.
     pub(super) async fn close_round(&self, task: &TaskId) {
         if !locked(&self.0.closing).insert(task.clone()) {
             return;
         }
         let (this, owned) = (self.clone(), task.clone());
         let closing = tokio::spawn(async move {
-            let closed = this.try_close_round(&owned).await;
-            locked(&this.0.closing).remove(&owned);
-            closed
+            let mark = Mark { service: this, task: owned };
+            mark.service.try_close_round(&mark.task).await
         });
         match closing.await {
             Ok(Ok(Some((round, phase)))) => {
@@ -209,7 +208,11 @@ impl Service {
             }
             closing.commit(tx, &this.0.accounts, next.clone(), sent).await.map(Some)
         };
-        self.0.store.run_tx("commit_closing", commit).await
+        let committed = self.0.store.run_tx("commit_closing", commit).await;
+        if !matches!(committed, Ok(Some(_))) {
+            self.0.traffic.count(&begun.name, sent);
+        }
+        committed
     }
 
     /// Drops the bytes of updates that are part of a model now, a few at a time: nobody waits
@@ -224,6 +227,18 @@ impl Service {
             dropped?;
         }
         Ok(())
+    }
+}
+
+/// Says that this server closes a task's round, until it is dropped: a panic ends it too.
+struct Mark {
+    service: Service,
+    task: TaskId,
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        locked(&self.service.0.closing).remove(&self.task);
     }
 }
 

@@ -158,7 +158,7 @@ impl Service {
 
     /// Counts a body that goes to a device.
     pub(crate) fn count_sent(&self, task: &TaskId, bytes: usize) {
-        self.0.traffic.count(task, bytes);
+        self.0.traffic.count(task, bytes as u64);
         self.front().metrics.sent(bytes);
     }
 

@@ -22,6 +22,8 @@ mod traffic;
 #[cfg(test)]
 mod upgrade_tests;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

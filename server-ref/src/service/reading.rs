@@ -208,11 +208,15 @@ impl Service {
         blocking(move || ModelFile::of(&task.plan, task.model, &bytes)).await?
     }
 
+    /// Number of devices that ever enrolled.
+    pub(crate) async fn enrolled(&self) -> Result<u64, Error> {
+        let count = async |tx: &mut Tx| devices::count(tx).await;
+        self.0.store.read_tx("device_count", count).await
+    }
+
     /// Everything that is counted, as OpenMetrics text.
     pub(crate) async fn metrics(&self) -> Result<String, Error> {
-        let tasks = self.tasks().await?;
-        let count = async |tx: &mut Tx| devices::count(tx).await;
-        let devices = self.0.store.read_tx("device_count", count).await?;
+        let (tasks, devices) = (self.tasks().await?, self.enrolled().await?);
         Ok(self.front().metrics.render(&tasks, devices, &self.0.store.statistics().counts()))
     }
 }

@@ -15,11 +15,11 @@ use crate::store::{rounds, tasks};
 pub(crate) struct Traffic(Mutex<HashMap<TaskId, u64>>);
 
 impl Traffic {
-    pub(crate) fn count(&self, task: &TaskId, bytes: usize) {
+    pub(crate) fn count(&self, task: &TaskId, bytes: u64) {
         let mut pending = self.lock();
         match pending.get_mut(task) {
-            Some(sum) => *sum += bytes as u64,
-            None => drop(pending.insert(task.clone(), bytes as u64)),
+            Some(sum) => *sum += bytes,
+            None => drop(pending.insert(task.clone(), bytes)),
         }
     }
 
@@ -33,8 +33,11 @@ impl Traffic {
         self.lock().remove(task).unwrap_or(0)
     }
 
-    fn tasks(&self) -> Vec<TaskId> {
-        self.lock().keys().cloned().collect()
+    /// Takes what was counted, by name: two servers that store it meet in the same order.
+    fn take_all(&self) -> Vec<(TaskId, u64)> {
+        let mut counted: Vec<_> = self.lock().drain().collect();
+        counted.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+        counted
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, u64>> {
@@ -45,18 +48,22 @@ impl Traffic {
 impl Service {
     /// Stores what was counted, under each task's current round.
     pub(crate) async fn flush_traffic(&self) -> Result<(), Error> {
-        let counted = self.0.traffic.tasks();
+        let counted = self.0.traffic.take_all();
         if counted.is_empty() {
             return Ok(());
         }
-        let this = self.clone();
+        let stored = counted.clone();
         let flush = async move |tx: &mut _| {
-            for task in &counted {
+            for (task, bytes) in &stored {
                 let round = tasks::find(tx, task).await?.shown_round();
-                rounds::add_bytes(tx, task, round, 0, this.0.traffic.take(task)).await?;
+                rounds::add_bytes(tx, task, round, 0, *bytes).await?;
             }
             Ok(())
         };
-        self.0.store.run_tx("flush_traffic", flush).await
+        let flushed = self.0.store.run_tx("flush_traffic", flush).await;
+        if flushed.is_err() {
+            counted.iter().for_each(|(task, bytes)| self.0.traffic.count(task, *bytes));
+        }
+        flushed
     }
 }

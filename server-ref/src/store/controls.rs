@@ -68,8 +68,9 @@ pub(crate) async fn lock(tx: &mut Tx, task: &TaskId) -> Result<(), Error> {
     let sql = "-- controls::lock
         SELECT task FROM controls WHERE task = $1 FOR UPDATE";
     // SQLite has one writer, and its lock is taken already.
-    if tx.kind == Kind::Postgres {
+    if tx.kind == Kind::Postgres && !tx.locked.contains(task) {
         sqlx::query(sql).bind(task.as_str()).fetch_optional(tx.connection()).await?;
+        tx.locked.push(task.clone());
     }
     Ok(())
 }

@@ -9,8 +9,8 @@ use super::{Kind, Tx};
 use crate::Error;
 use crate::report::{DeviceState, DeviceStatus};
 
-/// A request that a device signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A request that a device signed. Requests are ordered by device, then by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Credential {
     pub(crate) device: DeviceId,
     /// When it was signed, in milliseconds since 1970.

@@ -20,8 +20,11 @@ pub(crate) mod tasks;
 pub(crate) mod tokens;
 pub(crate) mod updates;
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
+use adafed_wire::TaskId;
 use sqlx::{Any, AnyConnection, Transaction};
 use tracing::{debug, warn};
 
@@ -32,6 +35,9 @@ pub(crate) use statistics::{Outcome, Statistics};
 
 /// How often a transaction is run before its conflicts count as a busy database.
 const ATTEMPTS: u32 = 5;
+
+/// Longest pause after the first conflict; it doubles with each further one.
+const PAUSE_MS: u64 = 10;
 
 /// The database.
 #[derive(Clone)]
@@ -46,6 +52,8 @@ pub(crate) struct Tx {
     transaction: Transaction<'static, Any>,
     kind: Kind,
     plans: Arc<Plans>,
+    /// Tasks that it has locked.
+    locked: Vec<TaskId>,
 }
 
 impl Tx {
@@ -68,15 +76,12 @@ impl Store {
     where
         F: AsyncFn(&mut Tx) -> Result<T, Error>,
     {
-        for attempt in 1.. {
+        for attempt in 1..=ATTEMPTS {
             match self.attempt(name, &work).await {
-                Err(Error::StorageConflict) if attempt < ATTEMPTS => {
+                Err(Error::StorageConflict) => {
                     self.statistics.count(name, Outcome::Conflict);
                     warn!(tx = name, attempt, "met another transaction");
-                }
-                Err(Error::StorageConflict) => {
-                    self.statistics.count(name, Outcome::Failed);
-                    return Err(Error::StorageBusy);
+                    tokio::time::sleep(pause(attempt)).await;
                 }
                 result => {
                     let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
@@ -85,6 +90,7 @@ impl Store {
                 }
             }
         }
+        self.statistics.count(name, Outcome::Failed);
         Err(Error::StorageBusy)
     }
 
@@ -94,7 +100,7 @@ impl Store {
     {
         let kind = self.pools.kind;
         let transaction = self.pools.writer.begin_with(kind.begin_write()).await?;
-        let mut tx = Tx { transaction, kind, plans: self.plans.clone() };
+        let mut tx = Tx { transaction, kind, plans: self.plans.clone(), locked: Vec::new() };
         let value = work(&mut tx).await.inspect_err(|e| debug!(tx = name, code = e.code()))?;
         tx.transaction.commit().await?;
         debug!(tx = name, "committed");
@@ -108,7 +114,7 @@ impl Store {
     {
         let kind = self.pools.kind;
         let transaction = self.pools.readers.begin_with(kind.begin_read()).await?;
-        let mut tx = Tx { transaction, kind, plans: self.plans.clone() };
+        let mut tx = Tx { transaction, kind, plans: self.plans.clone(), locked: Vec::new() };
         work(&mut tx).await.inspect_err(|e| debug!(tx = name, code = e.code()))
     }
 
@@ -129,4 +135,12 @@ impl Store {
         self.pools.readers.close().await;
         self.pools.writer.close().await;
     }
+}
+
+/// How long to wait before the next attempt: two that met wait for different times, so that
+/// they do not meet again.
+fn pause(attempt: u32) -> Duration {
+    // The hasher's key is random, which is all that is asked for.
+    let random = RandomState::new().hash_one(attempt);
+    Duration::from_millis(random % (PAUSE_MS << attempt.min(6)))
 }
