@@ -7,6 +7,7 @@ use super::Terminal;
 use super::failure::{EXIT_CODES, Failure};
 use super::serve::{Source, filter};
 use crate::config::{self as configuration, Effective};
+use crate::server::check_certificates;
 use crate::{Database, Error};
 
 /// Check, show and explain the configuration of `serve`.
@@ -73,7 +74,7 @@ fn check(effective: &Effective) -> Result<String, Error> {
     filter(&effective.settings.log)?;
     let scheme = match &config.tls {
         Some(tls) => {
-            tls.check()?;
+            check_certificates(tls)?;
             let clients = tls.client_authorities.is_some();
             if clients { "https, with certificates of clients" } else { "https" }
         }

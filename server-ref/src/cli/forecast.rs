@@ -9,7 +9,12 @@ pub(super) fn text(f: &Forecast) -> String {
     let [dense, masked] = f.update_bytes;
     let noise = |sigma: f64| format!("{sigma:.4}");
     let rounds = f.rounds_within_cap.map(|rounds| format!("{rounds} of {}", f.rounds));
-    let fits = f.noise_multiplier_within_cap.map(noise);
+    let fits = match (f.noise_multiplier_within_cap, f.rounds_within_cap) {
+        (Some(sigma), _) => noise(sigma),
+        (None, None) => "-".to_owned(),
+        (None, Some(rounds)) if rounds == f.rounds => "the plan's".to_owned(),
+        (None, Some(_)) => "none".to_owned(),
+    };
     let (warmup, main) = (noise(f.noise_multiplier_warmup), noise(f.noise_multiplier_main));
     verdict(f)
         + &fields(&[
@@ -21,7 +26,7 @@ pub(super) fn text(f: &Forecast) -> String {
             ("epsilon of all rounds", epsilon(f.epsilon_all_rounds)),
             ("accountant", super::show::word(&f.accountant)),
             ("rounds within the cap", or_none(rounds)),
-            ("noise that would fit", or_none(fits)),
+            ("noise that would fit", fits),
             ("parameters", f.parameters.to_string()),
             ("active under a mask", format!("{first} in its first round, {last} in the last")),
             (

@@ -74,7 +74,8 @@ pub(super) fn word(value: &impl Serialize) -> String {
 /// An epsilon, rounded up: a bound must not be told smaller than it is.
 pub(super) fn epsilon(value: f64) -> String {
     if value.is_finite() {
-        format!("{:.4}", (1e4 * value - 1e-6).ceil() / 1e4)
+        // Nothing is 0, not -0.
+        format!("{:.4}", (1e4 * value - 1e-6).ceil() / 1e4 + 0.0)
     } else {
         "infinity".to_owned()
     }
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn epsilon_is_never_told_smaller() {
-        assert_eq!([8.0, 1.00001].map(epsilon), ["8.0000", "1.0001"]);
+        assert_eq!([8.0, 1.00001, 0.0].map(epsilon), ["8.0000", "1.0001", "0.0000"]);
         assert_eq!(epsilon(f64::INFINITY), "infinity");
     }
 }

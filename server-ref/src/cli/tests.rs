@@ -474,3 +474,24 @@ fn every_command_has_an_example_and_every_group_its_exit_codes() {
     let script = run(["completions", "bash"]);
     assert!(script.code == 0 && script.out.contains("adafed-server"));
 }
+
+#[test]
+fn the_manual_has_a_plan_that_is_one_and_every_command_and_exit_code() {
+    let manual = include_str!("../../../docs/OPERATIONS.md");
+    let plan = manual.split_once("```json\n").and_then(|(_, rest)| rest.split_once("```"));
+    let plan: adafed_wire::TaskPlan = serde_json::from_str(plan.unwrap().0).unwrap();
+    plan.check().unwrap();
+    for group in Cli::command().get_subcommands() {
+        assert!(manual.contains(&format!("`{}", group.get_name())), "{}", group.get_name());
+        for command in group.get_subcommands() {
+            assert!(manual.contains(command.get_name()), "{}", command.get_name());
+            for flag in command.get_arguments().filter_map(|a| a.get_long()) {
+                assert!(manual.contains(&format!("--{flag}")), "{flag}");
+            }
+        }
+    }
+    for line in EXIT_CODES.lines().skip(1) {
+        let (code, meaning) = line.trim().split_once("  ").unwrap();
+        assert!(manual.contains(&format!("| {code} | {meaning} |")), "{line}");
+    }
+}

@@ -121,6 +121,9 @@ pub(crate) fn is_section(name: &str) -> bool {
 pub(crate) fn nearest(unknown: &str) -> &'static Key {
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     let distance = |key: &&Key| {
+        if key.parts().0 == unknown {
+            return 0;
+        }
         let elsewhere = distance(&last(unknown), &last(key.name)) + 1;
         elsewhere.min(distance(unknown, key.name))
     };
@@ -164,6 +167,7 @@ mod tests {
             ("limits.max_bodybytes", "limits.max_body_bytes"),
             ("limits.tick_ms", "tick_ms"),
             ("logs.filter", "log.filter"),
+            ("log", "log.filter"),
         ] {
             assert_eq!(nearest(unknown).name, meant, "{unknown}");
         }

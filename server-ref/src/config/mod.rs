@@ -1,6 +1,5 @@
 //! What an operator sets.
 
-mod certificates;
 mod database;
 mod keys;
 mod limits;

@@ -14,8 +14,16 @@ use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info};
 
-use crate::{Clock, Error, ServerConfig, Service, SystemClock};
+use crate::{Clock, Error, ServerConfig, Service, SystemClock, Tls};
 use tls::Certificates;
+
+/// Reads the files for HTTPS as a server would.
+///
+/// # Errors
+/// [`Error::Tls`] names the file that cannot be used.
+pub(crate) fn check_certificates(files: &Tls) -> Result<(), Error> {
+    Certificates::load(files.clone()).map(drop)
+}
 
 /// A server that owns its socket and does not serve yet.
 pub struct Server {
