@@ -93,7 +93,7 @@ mod traces {
 
         pub(super) fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
         where
-            S: Subscriber + for<'a> LookupSpan<'a>,
+            S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
         {
             tracing_opentelemetry::layer().with_tracer(self.0.tracer(NAME))
         }

@@ -43,20 +43,34 @@ impl Host {
         plan: &TaskPlan,
         set: impl FnOnce(&mut ServerConfig),
     ) -> Result<Self, Failure> {
+        Self::with(&folder.join("server.sqlite").display().to_string(), Some(plan), set)
+    }
+
+    /// Starts a server on a database, with one task where a plan is given.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub fn on(database: &str, plan: Option<&TaskPlan>) -> Result<Self, Failure> {
+        Self::with(database, plan, |_| {})
+    }
+
+    fn with(
+        database: &str,
+        plan: Option<&TaskPlan>,
+        set: impl FnOnce(&mut ServerConfig),
+    ) -> Result<Self, Failure> {
         let runtime = Runtime::new()?;
         let listen = ([127, 0, 0, 1], 0).into();
-        let mut config =
-            ServerConfig::new(listen, folder.join("server.sqlite"), "administrator-of-tests");
+        let mut config = ServerConfig::new(listen, database, "administrator-of-tests");
         set(&mut config);
         let server = runtime.block_on(Server::bind(config))?;
         let address = format!("http://{}", server.local_addr());
         let service = server.service().clone();
         runtime.spawn(server.run(std::future::pending()));
-        runtime.block_on(service.create_task(
-            plan.clone(),
-            parameters()?,
-            TaskSettings::default(),
-        ))?;
+        if let Some(plan) = plan {
+            let settings = TaskSettings::default();
+            runtime.block_on(service.create_task(plan.clone(), parameters()?, settings))?;
+        }
         let token = runtime.block_on(service.create_token(100))?;
         Ok(Self { runtime, service, address, token })
     }

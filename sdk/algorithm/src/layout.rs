@@ -25,10 +25,11 @@ impl TensorLayout {
         self.len() == 0
     }
 
-    /// Length of one output row: all dimensions but the first.
+    /// Length of one output row: all dimensions but the first; `usize::MAX` where it would
+    /// be longer, as in a tensor of no rows it can.
     #[must_use]
     pub fn row_len(&self) -> usize {
-        self.shape.iter().skip(1).product()
+        self.shape.iter().skip(1).fold(1, |n, &size| n.saturating_mul(size))
     }
 }
 
@@ -61,5 +62,18 @@ impl Layout {
             *offset += tensor.len();
             Some((tensor, start..*offset))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_saturate_whatever_a_shape_says() {
+        let tensor = |shape: &[usize]| TensorLayout { name: "w".into(), shape: shape.to_vec() };
+        assert_eq!(tensor(&[usize::MAX, 2]).len(), usize::MAX);
+        let without_rows = tensor(&[0, usize::MAX, 2]);
+        assert_eq!((without_rows.len(), without_rows.row_len()), (0, usize::MAX));
     }
 }

@@ -117,7 +117,10 @@ impl Retention {
             Schedule::Static => 0.0,
             Schedule::Linear => x,
             Schedule::Cosine => (1.0 - (std::f64::consts::PI * x).cos()) / 2.0,
-            Schedule::Step4 => (4 * t / rounds.max(1)).min(3) as f64 / 3.0,
+            Schedule::Step4 => {
+                let quarter = 4 * u128::from(t) / u128::from(rounds.max(1));
+                quarter.min(3) as f64 / 3.0
+            }
         };
         self.start + (self.end - self.start) * share
     }
@@ -179,6 +182,13 @@ mod tests {
             let mean = (0..400).map(|t| retention.at(t, 400)).sum::<f64>() / 400.0;
             assert!((mean - retention.mean()).abs() < 1e-9, "{text}: {mean}");
         }
+    }
+
+    #[test]
+    fn a_thaw_over_the_most_rounds_ends_where_it_should() {
+        let retention: Retention = "0.25:0.75:step4".parse().unwrap();
+        assert_eq!(retention.at(u64::MAX - 1, u64::MAX), 0.75);
+        assert_eq!(retention.at(u64::MAX / 8, u64::MAX), 0.25);
     }
 
     #[test]

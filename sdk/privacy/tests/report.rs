@@ -5,7 +5,7 @@
 mod common;
 
 use adafed_privacy::report::{Bound, Difference, PrivacyReport, Source, Sources};
-use adafed_privacy::{Ledger, NoiseMultiplier, PrivacyPlan, accounting};
+use adafed_privacy::{Event, Ledger, NoiseMultiplier, PrivacyPlan, accounting};
 use common::{MemoryStore, plan, policy};
 use serde_json::{Value, json};
 
@@ -254,4 +254,15 @@ fn absurd_reports_are_answered_in_time() {
             assert!(fields(&found).contains(&"tasks[0].plan"));
         }
     }
+}
+
+#[test]
+fn events_that_no_plan_charges_are_not_composed() {
+    let mut changed = report(&[("a", plan(), 9)]);
+    let honest = changed.tasks[0].events[0];
+    changed.tasks[0].events = (1..=100_u64).map(|count| Event { count, ..honest }).collect();
+    let found = changed.check();
+    assert!(fields(&found).contains(&"tasks[0].events"));
+    // The figures are those of the plan's own events.
+    assert!(!fields(&found).contains(&"spent.epsilon"));
 }

@@ -1,7 +1,7 @@
 //! The one place that turns messages into bytes and back.
 //!
 //! A message is one version byte and a bincode body with variable-length integers.
-//! Lengths are bounded before anything is allocated.
+//! Lengths are bounded before anything is allocated, by a multiple of the body's own.
 //!
 //! A body is a concatenation of its fields, so what a later version adds stands at the
 //! end. A message that uses nothing of it is written in version 1, byte for byte as before,
@@ -9,7 +9,8 @@
 
 use std::io::Read;
 
-use bincode::config::{Configuration, Limit, standard};
+use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
+use bincode::serde::{decode_from_slice, decode_from_std_read};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -41,12 +42,17 @@ pub trait Message: Serialize + DeserializeOwned {
     }
 }
 
-/// Largest encoding of any message, in bytes: bounds the decoder's allocations.
-pub const LARGEST: usize = 256 << 20;
+/// Largest encoding of any message, in bytes.
+pub const LARGEST: usize = 512 << 20;
 
-const fn config()
--> Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<LARGEST>> {
-    standard().with_limit::<LARGEST>()
+/// Bincode allocates for a text or a byte string before it looks whether the body has one so
+/// long, unless that goes beyond its limit, which is a constant: so there are three of them.
+/// A body of n bytes claims at most 8 n, as that is what a one-byte integer counts for.
+const SMALL_BODY: usize = 16 << 10;
+const MEDIUM_BODY: usize = 1 << 20;
+
+const fn within<const LIMIT: usize>() -> Configuration<LittleEndian, Varint, Limit<LIMIT>> {
+    standard().with_limit::<LIMIT>()
 }
 
 /// Encodes a message.
@@ -63,6 +69,10 @@ pub fn encode<M: Message>(message: &M) -> Result<Vec<u8>, Error> {
 }
 
 /// Decodes a message and checks everything its types promise.
+///
+/// # Guarantee
+/// Whatever the body promises, no allocation is larger than 1 MiB and 512 bytes for each of
+/// its own.
 ///
 /// # Errors
 /// [`Error::TooLarge`], [`Error::Version`], or [`Error::Malformed`] for anything else,
@@ -91,17 +101,32 @@ const fn newest<M: Message>() -> u8 {
 }
 
 fn read<M: Message>(body: &[u8]) -> Result<M, String> {
-    let (message, read) =
-        bincode::serde::decode_from_slice(body, config()).map_err(|e| e.to_string())?;
+    match body.len() {
+        n if n <= SMALL_BODY => read_within::<M, { 8 * SMALL_BODY }>(body),
+        n if n <= MEDIUM_BODY => read_within::<M, { 8 * MEDIUM_BODY }>(body),
+        _ => read_within::<M, LARGEST>(body),
+    }
+}
+
+fn read_within<M: Message, const LIMIT: usize>(body: &[u8]) -> Result<M, String> {
+    let (message, read) = decode_from_slice(body, within::<LIMIT>()).map_err(|e| e.to_string())?;
     check_end(body.len() - read)?;
     Ok(message)
 }
 
-/// Reads a body of [`VERSION`] as if the default of what was added followed it, without a
-/// copy: a body may be large.
+/// Reads a body of [`VERSION`] as if the default of what was added followed it.
 fn read_with_default<M: Message>(body: &[u8]) -> Result<M, String> {
+    match body.len() {
+        n if n <= SMALL_BODY => read_both_within::<M, { 8 * SMALL_BODY }>(body),
+        n if n <= MEDIUM_BODY => read_both_within::<M, { 8 * MEDIUM_BODY }>(body),
+        _ => read_both_within::<M, LARGEST>(body),
+    }
+}
+
+/// Without a copy: a body may be large.
+fn read_both_within<M: Message, const LIMIT: usize>(body: &[u8]) -> Result<M, String> {
     let mut input = body.chain(M::ADDED);
-    let message = bincode::serde::decode_from_std_read(&mut input, config());
+    let message = decode_from_std_read(&mut input, within::<LIMIT>());
     let message = message.map_err(|e| e.to_string())?;
     let (body, added) = input.into_inner();
     check_end(body.len() + added.len())?;
@@ -113,6 +138,7 @@ fn check_end(left: usize) -> Result<(), String> {
 }
 
 fn check_length<M: Message>(bytes: &[u8]) -> Result<(), Error> {
+    const { assert!(M::LIMIT <= LARGEST, "what can be written must be readable") };
     if bytes.len() <= M::LIMIT {
         return Ok(());
     }

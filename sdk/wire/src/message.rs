@@ -98,7 +98,7 @@ impl Message for ModelMessage {
     const LIMIT: usize = 4 * MOST_PARAMETERS + 64;
 }
 
-/// A mask, as a bitmap in flat order; empty bytes stand for a full mask.
+/// A mask, as a bitmap in flat order; empty bytes stand for a full mask of the provenance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MaskMessage {
     /// Number d of coordinates.
@@ -137,7 +137,7 @@ impl MaskMessage {
             return Err(malformed(format!("{} coordinates, the model has {d}", self.len)));
         }
         if self.bitmap.is_empty() {
-            return Ok(Mask::full(d));
+            return Ok(Mask::published(d, (0..self.len).collect(), self.provenance)?);
         }
         if self.bitmap.len() != d.div_ceil(8) {
             return Err(malformed(format!("{} bytes for {d} coordinates", self.bitmap.len())));
@@ -327,6 +327,18 @@ mod tests {
             decode::<MaskMessage>(&bytes).unwrap().mask(26_010).unwrap(),
             Mask::full(26_010)
         );
+    }
+
+    #[test]
+    fn a_full_mask_keeps_its_provenance() {
+        let every = Mask::published(9, (0..9).collect(), Provenance::Released).unwrap();
+        assert_eq!(MaskMessage::new(&every).mask(9), Ok(every));
+    }
+
+    #[test]
+    fn a_mask_of_no_coordinates_is_refused() {
+        let (len, provenance, bitmap) = (0, Provenance::Public, Vec::new());
+        assert!(MaskMessage { len, provenance, bitmap }.mask(0).is_err());
     }
 
     #[test]

@@ -56,7 +56,10 @@ enum Command {
 fn name(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
     // `.` and `..` are steps in a path.
-    if (1..=64).contains(&text.len()) && text.chars().all(fits) && text.trim_matches('.') != "" {
+    if (1..=64).contains(&text.len())
+        && text.chars().all(fits)
+        && !text.trim_matches('.').is_empty()
+    {
         return Ok(text.to_owned());
     }
     Err("expected 1 to 64 of a-z, 0-9, `.`, `-` and `_`, not dots alone".to_owned())

@@ -14,7 +14,7 @@ mod observe;
 mod openapi;
 mod operators;
 mod problem;
-mod range;
+pub(crate) mod range;
 mod respond;
 mod routes;
 mod tasks;

@@ -31,7 +31,7 @@ pub(crate) fn retry_after_ms(
 fn within(width: u64, device: DeviceId, now_ms: u64) -> u64 {
     let name = Digest::of(format!("{device}{now_ms}").as_bytes()).to_string();
     let draw = u64::from_str_radix(&name[..16], 16).unwrap_or(0);
-    (u128::from(draw) * (u128::from(width) + 1) >> 64) as u64
+    ((u128::from(draw) * (u128::from(width) + 1)) >> 64) as u64
 }
 
 #[cfg(test)]

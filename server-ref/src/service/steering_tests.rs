@@ -88,24 +88,24 @@ async fn costs() -> (f64, f64) {
 
 async fn a_device_at_its_cap_is_not_seated_again_and_others_are() {
     let (one, two) = costs().await;
-    let cap = Some((one + two) / 2.0);
-    let f = with(TaskSettings { device_epsilon_cap: cap, ..TaskSettings::default() }).await;
+    let cap = (one + two) / 2.0;
+    let f = with(TaskSettings { device_epsilon_cap: Some(cap), ..TaskSettings::default() }).await;
     let devices = run_round(&f, D).await;
     waits(&f, &devices[0]).await;
     let report = f.service.privacy_report(&name("task")).await.unwrap();
-    assert_eq!((report.halted_devices, report.device_epsilon_cap), (2, cap));
-    assert!(report.devices.iter().all(|d| d.halted && d.epsilon <= cap.unwrap()));
+    assert_eq!((report.halted_devices, report.device_epsilon_cap), (2, Some(cap)));
+    assert!(report.devices.iter().all(|d| d.halted && d.epsilon <= cap));
     f.assigned("task").await;
 }
 
 async fn a_task_halts_before_it_exceeds_its_cap_and_goes_on_under_a_higher_one() {
     let (one, two) = costs().await;
-    let cap = Some((one + two) / 2.0);
-    let f = with(TaskSettings { task_epsilon_cap: cap, ..TaskSettings::default() }).await;
+    let cap = (one + two) / 2.0;
+    let f = with(TaskSettings { task_epsilon_cap: Some(cap), ..TaskSettings::default() }).await;
     run_round(&f, D).await;
     let status = f.service.task_status(&name("task")).await.unwrap();
     assert_eq!((status.state, status.round), (TaskState::Halted, 1));
-    assert!(status.epsilon <= cap.unwrap() && status.epsilon_next_round > cap.unwrap());
+    assert!(status.epsilon <= cap && status.epsilon_next_round > cap);
     let device = f.device().await;
     let finished = CheckinResponse::Finished { model: status.model };
     assert_eq!(f.check_in(&device, "task").await, finished);

@@ -215,6 +215,20 @@ async fn impossible_settings_and_files_are_refused_by_name() {
     assert!(!format!("{config:?}").contains(crate::testing::ADMIN));
 }
 
+#[tokio::test]
+async fn a_file_is_opened_by_exactly_its_name() {
+    let f = Fixture::new().await;
+    for name in ["with space.sqlite", "50%25?mode=ro#x&y.sqlite", "gr\u{fc}n+'\"\\;.sqlite"] {
+        let file = f.file().with_file_name(name);
+        let mut config = f.config.clone();
+        config.database = file.clone().into();
+        let service = Service::open(&config).await.unwrap();
+        service.create_token(1).await.unwrap();
+        service.close().await.unwrap();
+        assert!(file.exists(), "{name}");
+    }
+}
+
 async fn a_plan_that_cannot_be_run_is_refused() {
     let f = Fixture::new().await;
     let mut wrong = plan("task");

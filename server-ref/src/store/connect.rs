@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{AnyConnection, AnyPool, Executor};
+use sqlx::{AnyConnection, AnyPool, Connection, Executor};
 
 use crate::{Database, Error, ServerConfig};
 
@@ -75,10 +75,11 @@ async fn sqlite(path: &Path, max_bytes: Option<u64>) -> Result<Pools, Error> {
     let pool = |connections: u32, pragmas: Vec<String>| {
         let pool = AnyPoolOptions::new().max_connections(connections).idle_timeout(None);
         let pool = pool.max_lifetime(None).test_before_acquire(false);
-        pool.acquire_timeout(ACQUIRE_TIMEOUT).after_connect(move |connection, _| {
+        let pool = pool.acquire_timeout(ACQUIRE_TIMEOUT).after_connect(move |connection, _| {
             let pragmas = pragmas.clone();
             Box::pin(async move { run_all(connection, pragmas).await })
-        })
+        });
+        pool.after_release(|connection, _| Box::pin(is_usable(connection)))
     };
     let writer = pool(1, writer_pragmas(max_bytes)).min_connections(1);
     let writer = writer.connect_with(options(&sqlite_url(path, "rwc"))?).await?;
@@ -114,6 +115,18 @@ fn writer_pragmas(max_bytes: Option<u64>) -> Vec<String> {
         pragmas.push(format!("PRAGMA max_page_count = {}", (bytes / PAGE_BYTES).max(1)));
     }
     pragmas
+}
+
+/// Whether a connection that comes back is outside a transaction.
+///
+/// A full disk makes SQLite roll back by itself; the driver's own rollback then fails, and
+/// it would believe for ever in a transaction that is over and begin no other.
+async fn is_usable(connection: &mut AnyConnection) -> sqlx::Result<bool> {
+    if connection.is_in_transaction() {
+        // Waits for a rollback that is on its way.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 fn busy_timeout() -> String {

@@ -1,7 +1,8 @@
 //! A real PostgreSQL for tests: started from installed programs in a temporary folder, or one
 //! that `ADAFED_TEST_POSTGRES_URL` names.
 
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, Result};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -91,9 +92,12 @@ impl Own {
         run(initdb
             .args(["-U", "adafed", "--auth=trust", "-E", "UTF8", "--locale=C", "-D"])
             .arg(&data))?;
-        let stop = "cat >/dev/null; \"$0\" \"$@\" >/dev/null 2>&1";
+        // A server in a static is never dropped, so the folder is the guard's to remove too.
+        let stop = "cat >/dev/null; \"$@\" >/dev/null 2>&1; rm -rf \"$0\"";
         let mut guard = Command::new("sh");
-        guard.arg("-c").arg(stop).args(words(&as_user(&programs.join("pg_ctl"))));
+        // Its own group: an interrupt from the keyboard is for the tests, and ends them first.
+        guard.process_group(0).arg("-c").arg(stop).arg(folder.path());
+        guard.args(words(&as_user(&programs.join("pg_ctl"))));
         guard.arg("-D").arg(&data).args(["stop", "-m", "immediate"]);
         let guard = guard.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         let own = Self { programs, folder, guard };
@@ -170,5 +174,5 @@ fn run(command: &mut Command) -> Result<()> {
     if status.success() {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Other, format!("{command:?} ended with {status}")))
+    Err(Error::other(format!("{command:?} ended with {status}")))
 }

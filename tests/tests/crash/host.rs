@@ -1,8 +1,7 @@
 //! Server and device processes that a test starts, reads, and kills.
 
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use adafed::privacy::PrivacyPlan;
@@ -10,57 +9,15 @@ use adafed::transport::{Request, Transport};
 use adafed::wire::{MEDIA_TYPE, TaskSettings, encode};
 use adafed_server::TaskStatus;
 use adafed_tests::fixture::{Failure, http, parameters, plan, privacy};
+use adafed_tests::process::Process;
 use adafed_wire::CreateTask;
 
 const ADMIN: &str = "administrator-of-tests";
 /// Far beyond what any step takes; only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A child that is killed when the test ends, however it ends.
-pub(crate) struct Process {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Process {
-    pub(crate) fn start(command: &mut Command) -> Result<Self, Failure> {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let stdout = child.stdout.take().ok_or("no output")?;
-        Ok(Self { child, lines: BufReader::new(stdout) })
-    }
-
-    /// Reads lines until one contains `text`.
-    pub(crate) fn wait_for(&mut self, text: &str) -> Result<String, Failure> {
-        loop {
-            let mut line = String::new();
-            if self.lines.read_line(&mut line)? == 0 {
-                return Err(format!("the process ended before it said {text:?}").into());
-            }
-            if line.contains(text) {
-                return Ok(line.trim().to_owned());
-            }
-        }
-    }
-
-    /// SIGKILL: no destructor runs, no buffer is flushed. Returns what it said since it
-    /// was last listened to; a process that had already ended is a failure.
-    pub(crate) fn kill(mut self) -> Result<String, Failure> {
-        if let Some(status) = self.child.try_wait()? {
-            return Err(format!("the process had ended by itself: {status}").into());
-        }
-        self.child.kill()?;
-        self.child.wait()?;
-        let mut said = String::new();
-        self.lines.read_to_string(&mut said)?;
-        Ok(said)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn bearer() -> (&'static str, String) {
+    ("authorization", format!("Bearer {ADMIN}"))
 }
 
 /// A server process over one database, always on the same port.
@@ -82,7 +39,7 @@ impl Host {
         let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
         command.args(["serve", "--listen", listen, "--database"]).arg(&self.database);
         command.env("ADAFED_ADMIN_TOKEN", ADMIN);
-        let mut process = Process::start(&mut command)?;
+        let mut process = Process::start(command.stderr(Stdio::null()))?;
         let line = process.wait_for("http://")?;
         self.address = line.split_whitespace().last().unwrap_or_default().to_owned();
         self.process = Some(process);
@@ -90,21 +47,30 @@ impl Host {
     }
 
     pub(crate) fn kill_and_restart(&mut self) -> Result<(), Failure> {
+        self.kill_and_restart_after(|_| Ok(()))
+    }
+
+    /// As [`kill_and_restart`](Self::kill_and_restart), with something done to the database
+    /// while nobody has it open.
+    pub(crate) fn kill_and_restart_after(
+        &mut self,
+        change: impl FnOnce(&Path) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         if let Some(process) = self.process.take() {
             process.kill()?;
         }
+        change(&self.database)?;
         let listen = self.address.trim_start_matches("http://").to_owned();
         self.launch(&listen)
     }
 
     fn admin(&self, path: &str, kind: &str, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        let bearer = format!("Bearer {ADMIN}");
-        let headers = vec![("authorization", bearer), ("content-type", kind.to_owned())];
+        let headers = vec![bearer(), ("content-type", kind.to_owned())];
         self.send(Request { method: "POST", path: path.to_owned(), headers, body })
     }
 
     pub(crate) fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let (path, headers) = (path.to_owned(), vec![("authorization", format!("Bearer {ADMIN}"))]);
+        let (path, headers) = (path.to_owned(), vec![bearer()]);
         let body = self.send(Request { method: "GET", path, headers, body: vec![] })?;
         Ok(serde_json::from_slice(&body)?)
     }
@@ -166,6 +132,6 @@ impl Host {
         if !pause.is_empty() {
             command.arg(pause);
         }
-        Process::start(&mut command)
+        Process::start(command.stderr(Stdio::null()))
     }
 }

@@ -2,6 +2,7 @@
 
 mod host;
 mod soak;
+mod upgrade;
 
 use adafed_server::{PrivacyReport, RoundReport, TaskState};
 use adafed_tests::fixture::Failure;

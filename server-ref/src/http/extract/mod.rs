@@ -2,6 +2,7 @@
 
 mod operator;
 mod signed;
+mod strict;
 
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ impl<M: adafed_wire::Message> FromRequest<Service> for Either<M> {
 fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     let malformed =
         |e: serde_json::Error| Error::Malformed { what: "JSON body", reason: e.to_string() };
-    serde_json::from_slice(body).map_err(malformed)
+    strict::from_slice(body).map_err(malformed)
 }
 
 /// A number in the path.

@@ -70,7 +70,41 @@ fn create_task() -> Value {
         "parameters": parameters,
         "settings": reference("TaskSettings"),
     });
-    object(members, &["settings"])
+    let mut schema = object(members, &["settings"]);
+    schema["examples"] = json!([example()]);
+    schema
+}
+
+/// A task that can be created: whoever reads or tests the interface begins with it.
+fn example() -> Value {
+    let phase = |rounds: u64| json!({ "rounds": rounds, "noise_multiplier": 1.0 });
+    let privacy = json!({
+        "trust": "local", "adjacency": "add_remove", "rate": 0.1, "nominal_examples": 100,
+        "clip": 1.0, "resolution_bits": 14, "delta": 1e-5, "local_steps": 2,
+        "warmup": phase(1), "main": phase(2),
+    });
+    let algorithm = json!({
+        "importance": "abs", "random_seed": 1,
+        "retention": { "start": 0.5, "end": 0.5, "schedule": "static" },
+        "scale": {
+            "rule": "minimal", "pooling": "row", "centre": false, "beta1": 0.99, "beta2": 0.9,
+            "h1": 1e-16, "h2": 1e4, "floor": 0.1,
+        },
+        "optimizer": { "learning_rate": 0.5, "final_share": 1.0, "momentum": 0.9 },
+        "local_learning_rate": 0.1,
+    });
+    let rounds = json!({
+        "cohort": 3, "report_goal": 2, "least_reports": 1, "deadline_ms": 60_000,
+        "retry_after_ms": 1_500,
+    });
+    json!({
+        "plan": {
+            "task": "example", "model": "{}", "layout": [{ "name": "w", "shape": [2, 3] }],
+            "privacy": privacy, "algorithm": algorithm, "rounds": rounds,
+        },
+        "parameters": [0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+        "settings": { "grace_ms": 1_000 },
+    })
 }
 
 fn task_plan() -> Value {
@@ -175,6 +209,7 @@ fn task_settings() -> Value {
         "retry": maybe(retry),
         "device_epsilon_cap": maybe(positive()),
         "task_epsilon_cap": maybe(positive()),
+        "population": maybe(integer(1, U32)),
     });
     let names: Vec<String> =
         members.as_object().into_iter().flat_map(|m| m.keys().cloned()).collect();

@@ -1,10 +1,11 @@
 //! The committed description is the one that the server gives.
 
+use adafed_wire::TaskSettings;
 use axum::http::StatusCode;
 use serde_json::Value;
 
 use crate::http::openapi;
-use crate::testing::{Fixture, get};
+use crate::testing::{Fixture, get, operator, plan};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
 
@@ -21,6 +22,43 @@ async fn the_committed_description_is_the_served_one() {
     let f = Fixture::new().await;
     let served = f.send(get("/v1/openapi.json")).await;
     assert_eq!((served.status, served.json()), (StatusCode::OK, openapi()));
+}
+
+#[tokio::test]
+async fn the_example_of_a_task_can_be_created() {
+    let f = Fixture::new().await;
+    let example = &openapi()["components"]["schemas"]["CreateTask"]["examples"][0];
+    let created = f.send(operator("/v1/tasks", example.to_string())).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{}", String::from_utf8_lossy(&created.body));
+}
+
+/// Names of an object's members, and of those that a schema knows.
+fn members(object: &Value, schema: &str) -> [Vec<String>; 2] {
+    let names = |value: &Value| {
+        let mut names: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+        names.sort_unstable();
+        names
+    };
+    [names(object), names(&openapi()["components"]["schemas"][schema]["properties"])]
+}
+
+#[test]
+fn hand_written_schemas_have_the_members_of_their_types() {
+    let mut plan = plan("task");
+    plan.federation.proximal = 0.1;
+    let plan = serde_json::to_value(plan).unwrap();
+    let settings = serde_json::to_value(TaskSettings::default()).unwrap();
+    for (value, schema) in [
+        (&plan, "TaskPlan"),
+        (&plan["privacy"], "PrivacyPlan"),
+        (&plan["algorithm"], "AlgorithmPlan"),
+        (&plan["federation"], "FederationPlan"),
+        (&plan["rounds"], "RoundPlan"),
+        (&settings, "TaskSettings"),
+    ] {
+        let [found, described] = members(value, schema);
+        assert_eq!(found, described, "{schema}");
+    }
 }
 
 /// Every `$ref` of the description.
