@@ -18,7 +18,8 @@ fn browse(mut request: Request<Body>) -> Request<Body> {
 #[track_caller]
 fn page(answer: &Answer, status: StatusCode) -> String {
     assert_eq!(answer.status, status);
-    assert_eq!(answer.headers["content-type"], "text/html; charset=utf-8");
+    let types: Vec<_> = answer.headers.get_all("content-type").iter().collect();
+    assert_eq!(types, ["text/html; charset=utf-8"]);
     let policy = answer.headers["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
     assert_eq!(answer.headers["x-content-type-options"], "nosniff");
