@@ -13,7 +13,8 @@ const SCRIPT: &str = include_str!("live.js");
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http:%2F%2Fwww.w3.org%2F2000%2Fsvg' \
     viewBox='0 0 32 32'%3E%3Crect width='32' height='32' rx='8' fill='%230b63c5'/%3E%3Cg \
     fill='%23fff'%3E%3Ccircle cx='16' cy='16' r='4.5'/%3E%3Ccircle cx='16' cy='6.5' r='2.5'/%3E\
-    %3Ccircle cx='8' cy='21.5' r='2.5'/%3E%3Ccircle cx='24' cy='21.5' r='2.5'/%3E%3C/g%3E%3C/svg%3E";
+    %3Ccircle cx='8' cy='21.5' r='2.5'/%3E\
+    %3Ccircle cx='24' cy='21.5' r='2.5'/%3E%3C/g%3E%3C/svg%3E";
 
 /// The content security policy of every page: its own style and its own script, by their
 /// hashes; its script may ask the same server; nothing else.

@@ -29,31 +29,31 @@ pub(super) fn section(task: &TaskDetail, now_ms: u64) -> Markup {
 }
 
 fn round_open(round: &RoundReport, plan: &RoundPlan, now_ms: u64) -> Markup {
-    let (seated, reports) = (u64::from(round.participants), u64::from(round.reports));
     html! {
         h2 #live-heading { "Round " (figure("live_round", round.round, count(round.round))) }
         (phases(round.phase))
         p.words { (remaining(round, now_ms)) }
         dl.meters {
-            div {
-                dt { "Seats taken" }
-                dd {
-                    (figure("participants", round.participants, count(seated))) " of " (plan.cohort)
-                    (progress("Seats taken", seated as f64, plan.cohort.into(), "seats"))
-                }
-            }
-            div {
-                dt { "Reports, with the goal" }
-                dd {
-                    (figure("reports", round.reports, count(reports))) " of " (plan.report_goal)
-                    (progress("Reports", reports as f64, plan.report_goal.into(), "reports"))
-                }
-            }
+            (meter("Seats taken", ("participants", round.participants), plan.cohort))
+            (meter("Reports, with the goal", ("reports", round.reports), plan.report_goal))
         }
         (seats(round, plan.cohort))
         p.quiet {
             "The round closes with " (counted(plan.report_goal.into(), "report", "reports"))
             ", and counts from " (counted(plan.least_reports.into(), "report", "reports")) " on."
+        }
+    }
+}
+
+/// How many of `whole` there are, as a figure and as a bar.
+fn meter(meaning: &str, (name, done): (&str, u32), whole: u32) -> Markup {
+    html! {
+        div {
+            dt { (meaning) }
+            dd {
+                (figure(name, done, count(done.into()))) " of " (count(whole.into()))
+                (progress(meaning, done.into(), whole.into(), "meter"))
+            }
         }
     }
 }
@@ -84,7 +84,9 @@ fn remaining(round: &RoundReport, now_ms: u64) -> Markup {
         }
         @match until(deadline_ms, now_ms) {
             Some(left) => { "Closes in " strong { (deadline(&left)) } " at the latest." },
-            None => { strong { (deadline("The deadline has passed")) } "; the round is about to close." }
+            None => {
+                strong { (deadline("The deadline has passed")) } "; the round is about to close."
+            }
         }
     }
 }

@@ -21,12 +21,15 @@ pub(crate) fn page(tasks: &[TaskView], devices: Option<u64>) -> String {
     layout::page("Tasks", &html! {}, &main)
 }
 
+/// How the first task is made.
+const CREATE: &str = "adafed-server task create plan.json --parameters model.safetensors";
+
 fn empty() -> Markup {
     html! {
         section.message #empty data-part {
             h2 { "No task yet" }
             p { "A task is what devices train together. Create the first one:" }
-            pre tabindex="0" { code { "adafed-server task create plan.json --parameters model.safetensors" } }
+            pre tabindex="0" { code { (CREATE) } }
             p.quiet { "This page shows it as soon as it is there." }
         }
     }
@@ -41,7 +44,8 @@ fn summary(tasks: &[TaskView], devices: Option<u64>) -> Markup {
             (figure("tasks", tasks, counted(tasks, "task", "tasks"))) ", "
             (figure("running", running, count(running))) " running"
             @if let Some(devices) = devices {
-                " · " (figure("devices", devices, counted(devices, "device", "devices"))) " enrolled"
+                @let text = counted(devices, "device", "devices");
+                " · " (figure("devices", devices, text)) " enrolled"
             }
             " · " (figure("bytes_saved_all", saved, bytes(saved))) " of upload saved"
         }
@@ -110,10 +114,13 @@ fn traffic(task: &TaskView) -> Markup {
     let share = percent(active as f64 / status.parameters.max(1) as f64);
     let saved = Traffic::of(&task.rounds).saved();
     let (seated, reports) = (status.participants, status.reports);
+    let accountant = status.accountant;
     html! {
         (fact("Devices this round", &html! {
             (figure("participants", seated, count(seated.into())))
-            span.quiet { " seated, " (figure("reports", reports, count(reports.into()))) " reported" }
+            span.quiet {
+                " seated, " (figure("reports", reports, count(reports.into()))) " reported"
+            }
         }))
         (fact("Active coordinates", &html! {
             (figure("active_coordinates", active, count(active)))
@@ -122,7 +129,7 @@ fn traffic(task: &TaskView) -> Markup {
         (fact("Upload saved", &figure("bytes_saved", saved, bytes(saved))))
         (fact("Delta", &html! {
             (figure("delta", status.delta, format!("{:e}", status.delta)))
-            span.quiet { ", by " (figure("accountant", status.accountant, status.accountant.to_string())) }
+            span.quiet { ", by " (figure("accountant", accountant, accountant.to_string())) }
         }))
     }
 }

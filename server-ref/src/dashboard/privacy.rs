@@ -4,7 +4,8 @@ use adafed_privacy::Adjacency;
 use maud::{Markup, html};
 
 use super::TaskDetail;
-use super::format::{count, epsilon, number};
+use super::chart::plain;
+use super::format::{count, counted, epsilon};
 use super::parts::{epsilon_figure, figure, optional};
 use crate::report::{PrivacyReport, PrivacyUnit};
 
@@ -24,10 +25,15 @@ pub(super) fn section(task: &TaskDetail) -> Markup {
 
 fn guarantee(report: &PrivacyReport) -> Markup {
     let change = adjacency(report.adjacency).1;
+    if report.devices.is_empty() {
+        return html! {
+            p {
+                "No device has taken part yet, so nothing was spent. A device that takes part in "
+                "every round will spend " (epsilon(report.epsilon_all_rounds)) "."
+            }
+        };
+    }
     html! {
-        @if report.devices.is_empty() {
-            p { "No device has taken part yet, so nothing was spent." }
-        }
         p {
             "The unit of privacy is one training example on one device. Whoever sees everything "
             "that a device ever sent for this task learns a bounded amount about any one example: "
@@ -53,11 +59,12 @@ fn mechanism(task: &TaskDetail) -> Markup {
     let (warmup, main) = (&plan.warmup, &plan.main);
     html! {
         p {
-            "Each device clips every example to norm " (number(plan.clip.value())) ", samples each "
-            "with probability " (number(plan.rate.value())) " in each of " (plan.local_steps)
-            " noisy steps a round, and adds noise itself, before anything leaves it: multiplier "
-            (number(warmup.noise_multiplier.value())) " in " (count(warmup.rounds))
-            " rounds of warm-up and " (number(main.noise_multiplier.value())) " in "
+            "Each device clips every example to norm " (plain(plan.clip.value())) ", samples each "
+            "with probability " (plain(plan.rate.value())) " in each of "
+            (counted(plan.local_steps.into(), "noisy step", "noisy steps")) " a round, "
+            "and adds noise itself, before anything leaves it: multiplier "
+            (plain(warmup.noise_multiplier.value())) " in " (count(warmup.rounds))
+            " rounds of warm-up and " (plain(main.noise_multiplier.value())) " in "
             (count(main.rounds)) " rounds under a mask."
         }
     }

@@ -38,7 +38,7 @@ fn headline(task: &TaskDetail) -> Markup {
                         (figure("round", status.round, count(status.round)))
                         small { " of " (figure("rounds", status.rounds, count(status.rounds))) }
                     },
-                    &html! { "the last is " (figure("last_phase", status.phase, status.phase.as_str())) },
+                    &html! { "phase " (figure("last_phase", status.phase, status.phase.as_str())) },
                 ))
                 (epsilon(task))
                 (learning(task))
@@ -52,17 +52,13 @@ fn headline(task: &TaskDetail) -> Markup {
 fn epsilon(task: &TaskDetail) -> Markup {
     let report = &task.privacy;
     let cap = least_cap(report.device_epsilon_cap, report.task_epsilon_cap);
+    let (next, all) = (report.epsilon_next_round, report.epsilon_all_rounds);
     let remark = html! {
-        "of the device that spent most; "
-        @match cap {
-            Some(cap) => { "the cap is " (epsilon_figure("epsilon_cap", cap)) },
-            None => {
-                "all rounds would take "
-                (epsilon_figure("epsilon_all_rounds", report.epsilon_all_rounds))
-            }
-        }
+        "next round " (epsilon_figure("epsilon_next_round", next)) ", all rounds "
+        (epsilon_figure("epsilon_all_rounds", all))
+        @if let Some(cap) = cap { ", cap " (epsilon_figure("epsilon_cap", cap)) }
     };
-    tile("Epsilon", &epsilon_figure("epsilon", report.epsilon), &remark)
+    tile("Largest epsilon", &epsilon_figure("epsilon", report.epsilon), &remark)
 }
 
 fn learning(task: &TaskDetail) -> Markup {
@@ -107,20 +103,21 @@ fn saved(task: &TaskDetail) -> Markup {
 
 fn documents(task: &TaskDetail) -> Markup {
     let status = &task.view.status;
-    let name = status.task.as_str();
+    let (plan, model) = (status.plan.to_string(), status.model.to_string());
+    let interface = format!("/v1/tasks/{}", status.task);
     html! {
         section.panel #documents data-part aria-labelledby="documents-heading" {
             h2 #documents-heading { "Documents" }
             table.figures {
-                tr { th scope="row" { "Plan" } td { code { (figure("plan", status.plan.to_string(), status.plan.to_string())) } } }
-                tr { th scope="row" { "Model" } td { code { (figure("model", status.model.to_string(), status.model.to_string())) } } }
+                tr { th scope="row" { "Plan" } td { code { (figure("plan", &plan, &plan)) } } }
+                tr { th scope="row" { "Model" } td { code { (figure("model", &model, &model)) } } }
             }
             p.links {
-                a href={ "/v1/tasks/" (name) } { "Status" } " "
-                a href={ "/v1/tasks/" (name) "/rounds" } { "Rounds" } " "
-                a href={ "/v1/tasks/" (name) "/privacy" } { "Privacy" } " "
-                a href={ "/v1/tasks/" (name) "/evaluations" } { "Evaluations" }
-                span.quiet { " as JSON" }
+                a href=(interface) { "status" } " "
+                @for name in ["rounds", "privacy", "evaluations"] {
+                    a href={ (interface) "/" (name) } { (name) } " "
+                }
+                span.quiet { "as JSON" }
             }
         }
     }

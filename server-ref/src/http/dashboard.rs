@@ -85,7 +85,10 @@ pub(super) async fn readable(request: Request, next: Next) -> Response {
         return Response::from_parts(parts, body.into());
     };
     parts.headers.remove(CONTENT_LENGTH);
-    parts.headers.extend(headers());
+    for (name, value) in headers() {
+        // What the document said of itself goes.
+        parts.headers.insert(name, value);
+    }
     let page = dashboard::error_page(problem.status, &problem.title, &problem.detail);
     Response::from_parts(parts, page.into())
 }

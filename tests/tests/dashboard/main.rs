@@ -82,9 +82,8 @@ impl Federation {
         let evaluations = self.get("/v1/tasks/test/evaluations")?;
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let sum = |of: &str| list(&rounds).iter().filter_map(|r| r[of].as_u64()).sum::<u64>();
-        let (live, last) = (list(&rounds).pop(), list(&evaluations).pop());
-        let live = live.ok_or("no round")?;
-        let last = last.ok_or("no evaluation")?;
+        let last_of = |value: &Value| list(value).pop().ok_or("nothing is reported");
+        let (live, last) = (last_of(&rounds)?, last_of(&evaluations)?);
         let saved = sum("bytes_dense") - sum("bytes_up");
         let mut expected = BTreeMap::from([
             ("live_round", live["round"].clone()),
@@ -100,12 +99,8 @@ impl Federation {
             ("tasks", 1.into()),
             ("running", 1.into()),
         ]);
-        for name in STATUS {
-            expected.insert(name, status[name].clone());
-        }
-        for name in PRIVACY {
-            expected.insert(name, privacy[name].clone());
-        }
+        expected.extend(STATUS.map(|name| (name, status[name].clone())));
+        expected.extend(PRIVACY.map(|name| (name, privacy[name].clone())));
         Ok(expected)
     }
 }

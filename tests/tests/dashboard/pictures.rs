@@ -78,7 +78,8 @@ fn train(federation: &mut Federation) -> Result<(), Failure> {
     let told = |shift: f64, every: usize| -> Vec<Value> {
         let told = evaluations.iter().step_by(every).map(|(round, accuracy)| {
             let accuracy = (accuracy + shift * ((round * 7 % 5) as f64 - 3.0)).clamp(0.0, 1.0);
-            json!({"round": round, "loss": 2.4 - 2.1 * accuracy, "accuracy": accuracy, "examples": 1_000})
+            let loss = 2.4 - 2.1 * accuracy;
+            json!({"round": round, "loss": loss, "accuracy": accuracy, "examples": 1_000})
         });
         told.collect()
     };
@@ -131,6 +132,11 @@ fn shoot(
             let framed = phone(address, path, height)?;
             browser.picture(folder, (500, height), &light, (&framed, &file(look)))?;
         }
+    }
+    for part in ["accuracy", "epsilons", "seats", "privacy"] {
+        let framed = phone(address, &format!("/tasks/test#{part}"), PHONE.1)?;
+        let file = out.join(format!("{when}-phone-{part}.png"));
+        browser.picture(folder, (500, PHONE.1), &light, (&framed, &file))?;
     }
     Ok(())
 }

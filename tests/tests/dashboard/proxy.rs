@@ -46,8 +46,8 @@ impl Gate {
 pub(crate) fn phone(server: &str, path: &str, height: u32) -> Result<String, Failure> {
     let width = PHONE.0;
     let page = format!(
-        "<!DOCTYPE html><html><title>A phone</title><style>body{{margin:0}} iframe{{width:{width}px;\
-         height:{height}px;border:0}}</style><iframe src='{path}'></iframe><script>\
+        "<!DOCTYPE html><html><title>A phone</title><style>body{{margin:0}} iframe{{border:0}}\
+         </style><iframe width={width} height={height} src='{path}'></iframe><script>\
          setInterval(() => {{ const [root, framed] = [document, frames[0].document].map((d) => \
          d.documentElement); root.dataset.innerWidth = framed.clientWidth; \
          root.dataset.scrollWidth = framed.scrollWidth; }}, 100)</script></html>"

@@ -83,7 +83,8 @@ fn text(mark: &Mark, level: &Axis, row: usize) -> Markup {
     let place = level.at(mark.at);
     let (anchor, shift) = if place > 0.35 { ("end", -5) } else { ("start", 5) };
     html! {
-        text.limit[mark.is_limit] x=(percent(place)) y=(height(row)) dx=(shift) text-anchor=(anchor) {
+        text.limit[mark.is_limit] x=(percent(place)) y=(height(row)) dx=(shift)
+            text-anchor=(anchor) {
             (mark.text)
         }
     }

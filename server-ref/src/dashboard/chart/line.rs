@@ -67,8 +67,8 @@ fn drawn(series: &Series<'_>, level: &Axis, upright: &Axis) -> Markup {
         svg width="100%" height="100%" viewBox="0 0 1000 1000" preserveAspectRatio="none" {
             @if let (true, Some((first, last))) = (series.filled, ends) {
                 @let (from, to) = (SQUARE * first.0, SQUARE * last.0);
-                polygon class={ "shade " (series.colour) }
-                    points={ (format!("{from:.1},{SQUARE} ")) (path) (format!(" {to:.1},{SQUARE}")) } {}
+                @let below = format!("{to:.1},{SQUARE} {from:.1},{SQUARE}");
+                polygon class={ "shade " (series.colour) } points={ (path) " " (below) } {}
             }
             polyline class={ "line " (series.colour) } points=(path)
                 vector-effect="non-scaling-stroke" {}

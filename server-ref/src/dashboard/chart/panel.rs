@@ -63,7 +63,10 @@ impl Panel<'_> {
             @if self.keys.len() > 1 {
                 ul.keys {
                     @for key in &self.keys {
-                        li { span class={ "swatch " (key.colour) } aria-hidden="true" {} (key.text) }
+                        li {
+                            span class={ "swatch " (key.colour) } aria-hidden="true" {}
+                            (key.text)
+                        }
                     }
                 }
             }

@@ -20,23 +20,27 @@ pub(super) fn seats(rounds: &[RoundReport]) -> Panel<'_> {
         ],
         text: format!("Round {}\nreported: {}\ndropped out: {}", r.round, r.reports, r.dropped),
     };
-    let drawing = (!rounds.is_empty())
+    let drawing = (rounds.iter().any(|r| r.participants > 0))
         .then(|| bars(&names, &shown(rounds).iter().map(bar).collect::<Vec<_>>()));
     let keys = vec![
         Key { colour: "c0", text: "reported" },
         Key { colour: "c1", text: "dropped out" },
         Key { colour: "rest", text: "still at work" },
     ];
+    let table = seats_table(rounds);
+    Panel { id: names.id, title: names.title, words: html! { (words) }, keys, drawing, table }
+}
+
+fn seats_table(rounds: &[RoundReport]) -> Table {
     let row = |r: &RoundReport| {
         [r.round, r.participants.into(), r.reports.into(), r.dropped.into()]
             .map(|n: u64| n.to_string())
             .into()
     };
-    let table = Table {
+    Table {
         columns: columns(["Round", "Seated", "Reported", "Dropped out"]),
         rows: rounds.iter().map(row).collect(),
-    };
-    Panel { id: names.id, title: names.title, words: html! { (words) }, keys, drawing, table }
+    }
 }
 
 /// Devices that have a seat and may still report.

@@ -27,15 +27,19 @@ pub(super) fn coordinates(rounds: &[RoundReport], parameters: u64) -> Panel<'_> 
     let drawing =
         (!rounds.is_empty()).then(|| lines(&names, &Axis::from_zero([1.0], 4), percent, &series));
     let keys = series.iter().map(|s| Key { colour: s.colour, text: s.name }).collect();
+    let table = coordinates_table(rounds, &thaws, share);
+    Panel { id: names.id, title: names.title, words: html! { (words) }, keys, drawing, table }
+}
+
+fn coordinates_table(rounds: &[RoundReport], thaws: &[u64], share: impl Fn(u64) -> f64) -> Table {
     let row = |(r, thawed): (&RoundReport, &u64)| {
         let active = r.active_coordinates;
         vec![r.round.to_string(), count(active), percent(share(active)), count(*thawed)]
     };
-    let table = Table {
+    Table {
         columns: columns(["Round", "Active", "of all", "Thawed"]),
-        rows: rounds.iter().zip(&thaws).map(row).collect(),
-    };
-    Panel { id: names.id, title: names.title, words: html! { (words) }, keys, drawing, table }
+        rows: rounds.iter().zip(thaws).map(row).collect(),
+    }
 }
 
 /// Coordinates that each round has more than the one before.
@@ -77,15 +81,19 @@ pub(super) fn bytes(rounds: &[RoundReport]) -> Panel<'_> {
         Key { colour: "c0", text: "sent" },
         Key { colour: "rest", text: "saved against dense 32-bit floats" },
     ];
+    let table = bytes_table(&reported);
+    Panel { id: names.id, title: names.title, words: html! { (words) }, keys, drawing, table }
+}
+
+fn bytes_table(rounds: &[RoundReport]) -> Table {
     let row = |r: &RoundReport| {
         let share = percent(r.bytes_up as f64 / r.bytes_dense.max(1) as f64);
         vec![r.round.to_string(), count(r.bytes_up), count(r.bytes_dense), share]
     };
-    let table = Table {
+    Table {
         columns: columns(["Round", "Bytes sent", "Bytes if dense", "Share"]),
-        rows: reported.iter().map(row).collect(),
-    };
-    Panel { id: names.id, title: names.title, words: html! { (words) }, keys, drawing, table }
+        rows: rounds.iter().map(row).collect(),
+    }
 }
 
 fn bytes_words(traffic: Traffic, rounds: usize) -> String {

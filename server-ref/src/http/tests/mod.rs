@@ -1,6 +1,7 @@
 //! Every answer of the interface, through the router, one file a topic.
 
 mod credentials;
+mod dashboard;
 mod devices;
 mod limits;
 mod openapi;
