@@ -19,9 +19,11 @@ use adafed_wire::{
 use serde::Deserialize;
 use serde::de::value::{Error as ValueError, SeqDeserializer};
 
-/// Every decoder by the name of its corpus, with a function that panics where it breaks a
-/// law.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A decoder: the name of its corpus, and a function that panics where it breaks a law.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every decoder.
+pub const TARGETS: &[Target] = &[
     // Encoded messages.
     ("checkin-request", message::<CheckinRequest>),
     ("checkin-response", message::<CheckinResponse>),
@@ -79,7 +81,9 @@ fn decoded<M: Message>(bytes: &[u8]) -> Option<M> {
 }
 
 fn task_plan(bytes: &[u8]) {
-    decoded::<TaskPlan>(bytes).as_ref().map(plan_laws);
+    if let Some(plan) = decoded::<TaskPlan>(bytes) {
+        plan_laws(&plan);
+    }
 }
 
 fn task_plan_json(bytes: &[u8]) {
@@ -91,7 +95,9 @@ fn task_plan_json(bytes: &[u8]) {
 }
 
 fn create_task(bytes: &[u8]) {
-    decoded::<CreateTask>(bytes).map(creation_laws);
+    if let Some(task) = decoded::<CreateTask>(bytes) {
+        creation_laws(task);
+    }
 }
 
 fn create_task_json(bytes: &[u8]) {

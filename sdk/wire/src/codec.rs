@@ -40,8 +40,8 @@ const fn within<const LIMIT: usize>() -> Configuration<LittleEndian, Varint, Lim
 
 fn decode_body<M: Message>(body: &[u8]) -> Result<(M, usize), DecodeError> {
     match body.len() {
-        0..=SMALL_BODY => decode_from_slice(body, within::<{ 8 * SMALL_BODY }>()),
-        0..=MEDIUM_BODY => decode_from_slice(body, within::<{ 8 * MEDIUM_BODY }>()),
+        n if n <= SMALL_BODY => decode_from_slice(body, within::<{ 8 * SMALL_BODY }>()),
+        n if n <= MEDIUM_BODY => decode_from_slice(body, within::<{ 8 * MEDIUM_BODY }>()),
         _ => decode_from_slice(body, within::<LARGEST>()),
     }
 }

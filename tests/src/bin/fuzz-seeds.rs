@@ -169,7 +169,7 @@ fn reports() -> Result<Seeds, Failure> {
     let (text, counter) = store.contents();
     let lines = format!("{}\n{text}", serde_json::to_string(&counter)?);
     seeds.push(("ledger-lines", lines.clone().into_bytes()));
-    seeds.push(("ledger-lines", lines[..lines.len() - 9].as_bytes().to_vec()));
+    seeds.push(("ledger-lines", lines.as_bytes()[..lines.len() - 9].to_vec()));
     seeds.push(("ledger-records", records(&text)?.into_bytes()));
     Ok(seeds)
 }
