@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 
-static CHOSEN: OnceLock<(&'static str, fn(&[u8]))> = OnceLock::new();
+static CHOSEN: OnceLock<(&'static str, fuzz::Target)> = OnceLock::new();
 
 fuzz_target!(init: choose(), |bytes: &[u8]| {
     let (name, target) = CHOSEN.get().expect("libFuzzer chooses before it runs");
