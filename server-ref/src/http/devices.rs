@@ -19,8 +19,8 @@ pub(super) async fn enrol(
     request: SelfSigned,
 ) -> Result<Response, Error> {
     let enrolment: EnrolRequest = decode(&request.body)?;
-    request.signature.verify(&enrolment.public_key, &request.body)?;
-    let device = service.enrol(&enrolment.token, enrolment.public_key).await?;
+    let signed_ms = request.signature.verify(&enrolment.public_key, &request.body)?;
+    let device = service.enrol(&enrolment.token, enrolment.public_key, signed_ms).await?;
     Ok(respond::message(&EnrolResponse { device })?.1)
 }
 

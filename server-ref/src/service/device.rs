@@ -26,23 +26,32 @@ pub(crate) struct Download {
 }
 
 impl Service {
-    /// Enrols the owner of a key. Enrolling again costs the token nothing, unless the device
-    /// was revoked since.
+    /// Enrols the owner of a key, who asked for it at `signed_ms`. Enrolling again costs the
+    /// token nothing, unless the device was revoked since.
     ///
     /// # Errors
-    /// [`Error::Token`]; [`Error::Banned`]; those of the database.
-    pub async fn enrol(&self, token: &str, public_key: [u8; 32]) -> Result<DeviceId, Error> {
+    /// [`Error::Token`]; [`Error::Banned`]; [`Error::Replayed`]; those of the database.
+    pub async fn enrol(
+        &self,
+        token: &str,
+        public_key: [u8; 32],
+        signed_ms: u64,
+    ) -> Result<DeviceId, Error> {
         let device = DeviceId::of_key(&public_key);
+        let request = Credential { device, signed_ms };
         let (digest, now_ms) = (Hashed::of(token).to_hex(), self.now_ms());
         let enrol = async move |tx: &mut _| {
             devices::lock(tx, device).await?;
             match devices::state(tx, device).await? {
-                Some(DeviceState::Active) => return Ok(false),
+                Some(DeviceState::Active) => {
+                    devices::spend(tx, request, now_ms).await?;
+                    return Ok(false);
+                }
                 Some(DeviceState::Banned) => return Err(Error::Banned { device }),
                 Some(DeviceState::Revoked) | None => {}
             }
             let weight = tokens::spend(tx, &digest, now_ms).await?.ok_or(Error::Token)?;
-            devices::insert(tx, &public_key, weight, now_ms).await?;
+            devices::insert(tx, &public_key, weight, signed_ms, now_ms).await?;
             Ok(true)
         };
         if self.0.store.run_tx("enrol", enrol).await? {

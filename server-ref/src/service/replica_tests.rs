@@ -103,7 +103,7 @@ async fn any_server_serves_any_device() {
     let services = [f.service.clone(), replica];
     let device = Device::new();
     let token = services[0].create_token(1).await.unwrap();
-    services[1].enrol(&token, device.key.public_key()).await.unwrap();
+    device.enrol(&services[1], &token, &f.clock).await.unwrap();
     let mut answer = None;
     for service in &services {
         let credential = device.credential(&f.clock);

@@ -110,7 +110,7 @@ async fn seat(service: crate::Service, clock: Clock, token: String) -> Vec<(Devi
     let mut seated = Vec::new();
     for _ in 0..UPDATES {
         let device = Device::new();
-        service.enrol(&token, device.key.public_key()).await.unwrap();
+        device.enrol(&service, &token, &clock).await.unwrap();
         let credential = device.credential(&clock);
         let answer = service.check_in(credential, &name("task"), "0.1.0").await.unwrap();
         let CheckinResponse::Join(assignment) = answer else { panic!("{answer:?}") };

@@ -42,20 +42,27 @@ pub(crate) async fn lock(tx: &mut Tx, device: DeviceId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Stores a device, or takes a revoked one back.
+/// Stores a device, or takes a revoked one back; its request is used up.
 pub(crate) async fn insert(
     tx: &mut Tx,
     public_key: &[u8; 32],
     weight: u32,
+    signed_ms: u64,
     now_ms: u64,
 ) -> Result<(), Error> {
     let sql = "-- devices::insert
-        INSERT INTO devices (device, public_key, enrolled_ms, weight) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (device) DO UPDATE SET revoked_ms = NULL, weight = excluded.weight";
+        INSERT INTO devices (device, public_key, enrolled_ms, weight, signed_ms)
+        VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (device) DO UPDATE
+        SET revoked_ms = NULL, weight = excluded.weight, signed_ms = excluded.signed_ms
+        WHERE devices.signed_ms < excluded.signed_ms";
     let device = DeviceId::of_key(public_key).to_string();
     let query = sqlx::query(sql).bind(device).bind(public_key.to_vec()).bind(signed(now_ms));
-    query.bind(i64::from(weight)).execute(tx.connection()).await?;
-    Ok(())
+    let query = query.bind(i64::from(weight)).bind(signed(signed_ms));
+    match query.execute(tx.connection()).await?.rows_affected() {
+        0 => Err(Error::Replayed { signed_ms }),
+        _ => Ok(()),
+    }
 }
 
 /// Uses a signed request up: it is the device's newest from now on, so that none signed at

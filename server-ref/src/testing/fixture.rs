@@ -13,9 +13,9 @@ use adafed_privacy::{
     SamplingRate, TrustModel,
 };
 use adafed_wire::{
-    Assignment, CheckinRequest, CheckinResponse, DEVICE_HEADER, DeviceKey, EnrolRequest, Message,
-    PackedIntegers, RoundPlan, SIGNATURE_HEADER, SignedParts, TIME_HEADER, TaskId, TaskPlan,
-    TaskSettings, Update, decode, encode, path,
+    Assignment, CheckinRequest, CheckinResponse, DEVICE_HEADER, DeviceId, DeviceKey, EnrolRequest,
+    Message, PackedIntegers, RoundPlan, SIGNATURE_HEADER, SignedParts, TIME_HEADER, TaskId,
+    TaskPlan, TaskSettings, Update, decode, encode, path,
 };
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -200,7 +200,7 @@ impl Fixture {
     pub(crate) async fn device(&self) -> Device {
         let device = Device::new();
         let token = self.service.create_token(1).await.unwrap();
-        self.service.enrol(&token, device.key.public_key()).await.unwrap();
+        device.enrol(&self.service, &token, &self.clock).await.unwrap();
         device
     }
 
@@ -306,6 +306,16 @@ impl Device {
 
     pub(crate) fn credential(&self, clock: &ManualClock) -> Credential {
         Credential { device: self.key.device(), signed_ms: self.next_ms(clock.now_ms()) }
+    }
+
+    pub(crate) async fn enrol(
+        &self,
+        service: &Service,
+        token: &str,
+        clock: &ManualClock,
+    ) -> Result<DeviceId, crate::Error> {
+        let signed_ms = self.credential(clock).signed_ms;
+        service.enrol(token, self.key.public_key(), signed_ms).await
     }
 
     pub(crate) fn request(

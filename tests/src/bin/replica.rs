@@ -1,7 +1,7 @@
 //! A server in a process of its own under a clock that the test sets: the time stands in a
 //! file, in milliseconds since 1970.
 //!
-//! `replica DATABASE CLOCK_FILE [MAX_DATABASE_BYTES]`; `ADAFED_LOG` says what it logs.
+//! `replica DATABASE CLOCK_FILE [MAX_DATABASE_BYTES]`; `ADAFED_LOG__FILTER` says what it logs.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -37,7 +37,8 @@ fn main() -> ExitCode {
 
 #[tokio::main(worker_threads = 2)]
 async fn run() -> Result<(), Failure> {
-    let filter = EnvFilter::try_from_env("ADAFED_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
+    let filter =
+        EnvFilter::try_from_env("ADAFED_LOG__FILTER").unwrap_or_else(|_| EnvFilter::new("off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [database, clock, most @ ..] = arguments.as_slice() else {

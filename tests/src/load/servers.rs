@@ -100,7 +100,8 @@ pub fn serve() -> ExitCode {
 
 #[tokio::main]
 async fn serve_on(database: &str) -> Result<(), Failure> {
-    let filter = EnvFilter::try_from_env("ADAFED_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter =
+        EnvFilter::try_from_env("ADAFED_LOG__FILTER").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let config = ServerConfig::new(([127, 0, 0, 1], 0).into(), database, ADMIN);
     let server = Server::bind(config).await?;

@@ -35,11 +35,12 @@ impl Signature {
         Ok(Self { method: parts.method.to_string(), path, time_ms, text })
     }
 
-    /// Whether the owner of `public_key` signed this request with this body.
-    pub(crate) fn verify(&self, public_key: &[u8; 32], body: &[u8]) -> Result<(), Error> {
+    /// Checks that the owner of `public_key` signed this request with this body; when.
+    pub(crate) fn verify(&self, public_key: &[u8; 32], body: &[u8]) -> Result<u64, Error> {
         let Self { method, path, time_ms, text } = self;
         let parts = SignedParts { method, path, time_ms: *time_ms, body };
-        Ok(verify(public_key, parts, text)?)
+        verify(public_key, parts, text)?;
+        Ok(self.time_ms)
     }
 }
 
@@ -67,9 +68,9 @@ impl Signer {
     }
 
     fn check(&self, body: &[u8], service: &Service) -> Result<Credential, Error> {
-        self.signature.verify(&self.public_key, body)?;
+        let signed_ms = self.signature.verify(&self.public_key, body)?;
         service.front().guard.device(self.device)?;
-        Ok(Credential { device: self.device, signed_ms: self.signature.time_ms })
+        Ok(Credential { device: self.device, signed_ms })
     }
 }
 

@@ -175,14 +175,19 @@ async fn no_device_route_takes_a_signature_of_another_time() {
     }
 }
 
+/// Makes the same request again and again.
+async fn copies(request: Request<Body>) -> impl Fn() -> Request<Body> {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    move || Request::from_parts(parts.clone(), Body::from(body.clone()))
+}
+
 #[tokio::test]
 async fn no_device_route_takes_a_request_twice() {
     let scene = Scene::new().await;
     for route in device_routes() {
         let request = scene.request(&route, &scene.device, &scene.device);
-        let (parts, body) = request.into_parts();
-        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-        let copy = || Request::from_parts(parts.clone(), Body::from(body.clone()));
+        let copy = copies(request).await;
         let answer = scene.f.send(copy()).await;
         assert!(!matches!(answer.status.as_u16(), 400 | 401 | 403), "{}", route.path);
         let detail = scene.f.send(copy()).await.problem(401, "server/replayed");
@@ -230,4 +235,19 @@ async fn an_enrolment_signed_at_another_time_or_by_another_is_refused() {
     let (parts, _) = other.enrolment(&token, now_ms).into_parts();
     let (_, body) = device.enrolment(&token, now_ms).into_parts();
     f.send(Request::from_parts(parts, body)).await.problem(401, "wire/signature");
+}
+
+#[tokio::test]
+async fn an_enrolment_is_taken_once_before_and_after_a_revocation() {
+    let f = Fixture::new().await;
+    let (device, token) = (Device::new(), f.service.create_token(9).await.unwrap());
+    let copy = copies(device.enrolment(&token, f.clock.now_ms())).await;
+    assert_eq!(f.send(copy()).await.status, StatusCode::OK);
+    f.send(copy()).await.problem(401, "server/replayed");
+    f.service.revoke_device(device.key.device(), false).await.unwrap();
+    f.send(copy()).await.problem(401, "server/replayed");
+    let status = f.service.tokens().await.unwrap();
+    assert_eq!(status[0].uses_left, 8, "a refused enrolment costs the token nothing");
+    let again = device.enrolment(&token, f.clock.now_ms());
+    assert_eq!(f.send(again).await.status, StatusCode::OK);
 }
