@@ -51,8 +51,7 @@ impl Serialize for CreateTask {
         // In bytes, what a version adds comes last: behind the parameters.
         let first = TaskPlan { federation: FederationPlan::DEFAULT, ..plan.clone() };
         if self.is_extended() {
-            let settings = serde_json::to_string(settings).map_err(serde::ser::Error::custom)?;
-            (first, parameters, &plan.federation, settings).serialize(serializer)
+            (first, parameters, &plan.federation, write_settings(settings)?).serialize(serializer)
         } else {
             (first, parameters).serialize(serializer)
         }
@@ -73,7 +72,15 @@ impl<'de> Deserialize<'de> for CreateTask {
     }
 }
 
-/// Settings travel as JSON, so that they can grow; nothing is every default.
+/// Settings travel as JSON, so that they can grow; nothing is every default. A creation is
+/// never referred to by its digest, so spaces and members left out do no harm.
+fn write_settings<E: serde::ser::Error>(settings: &TaskSettings) -> Result<String, E> {
+    if *settings == TaskSettings::default() {
+        return Ok(String::new());
+    }
+    serde_json::to_string(settings).map_err(E::custom)
+}
+
 fn read_settings<E: serde::de::Error>(json: &str) -> Result<TaskSettings, E> {
     match json {
         "" => Ok(TaskSettings::default()),

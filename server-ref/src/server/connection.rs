@@ -27,38 +27,49 @@ use crate::http::Peer;
 
 /// Connections at once; others wait in the operating system's queue.
 const MOST_CONNECTIONS: usize = 8192;
-/// How long a handshake may take.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-/// How long the headers of a request may take to arrive, on a kept connection too.
-const HEADER_TIME: Duration = Duration::from_secs(30);
-/// How long requests may take that are open when the server is told to stop.
-const SHUTDOWN_TIME: Duration = Duration::from_secs(20);
 /// Pause after a failure to accept: too many open files do not go away at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long clients are waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    /// For a handshake.
+    pub(super) handshake: Duration,
+    /// For the headers of a request, on a kept connection too.
+    pub(super) header: Duration,
+    /// For requests that are open when the server is told to stop.
+    pub(super) shutdown: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let [handshake, header, shutdown] = [10, 30, 20].map(Duration::from_secs);
+        Self { handshake, header, shutdown }
+    }
+}
+
 /// What every connection needs.
 #[derive(Clone)]
-struct Serving {
-    router: Router,
-    certificates: Option<Arc<Certificates>>,
+pub(super) struct Serving {
+    pub(super) router: Router,
+    pub(super) certificates: Option<Arc<Certificates>>,
+    pub(super) patience: Patience,
 }
 
 /// Serves until `shutdown` completes, then finishes open requests for a limited time.
 pub(super) async fn serve(
     listener: TcpListener,
-    router: Router,
-    certificates: Option<Arc<Certificates>>,
+    serving: Serving,
     shutdown: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
-    let serving = Serving { router, certificates };
     tokio::select! {
         () = accept(&listener, &serving, &graceful) => {}
         () = shutdown => {}
     }
     // Nobody new: the queue of the closed socket is refused by the operating system.
     drop(listener);
-    if timeout(SHUTDOWN_TIME, graceful.shutdown()).await.is_err() {
+    if timeout(serving.patience.shutdown, graceful.shutdown()).await.is_err() {
         warn!("open requests are broken off");
     }
 }
@@ -90,7 +101,7 @@ impl Serving {
             return self.requests(stream, address, watcher).await;
         };
         let handshake = certificates.acceptor().accept(stream);
-        match timeout(HANDSHAKE_TIME, handshake).await {
+        match timeout(self.patience.handshake, handshake).await {
             Ok(Ok(stream)) => self.requests(stream, address, watcher).await,
             Ok(Err(e)) => debug!(%address, "no handshake: {e}"),
             Err(_) => debug!(%address, "no handshake in time"),
@@ -104,7 +115,7 @@ impl Serving {
         let service = service_fn(|request| answer(self.router.clone(), request, address));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIME)
+            .header_read_timeout(self.patience.header)
             .serve_connection(TokioIo::new(stream), service);
         if let Err(e) = watcher.watch(connection).await {
             debug!(%address, "connection ended: {e}");

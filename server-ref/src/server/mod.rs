@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info};
 
 use crate::{Clock, Error, ServerConfig, Service, SystemClock, Tls};
+use connection::{Patience, Serving};
 use tls::Certificates;
 
 /// Reads the files for HTTPS as a server would.
@@ -103,19 +104,28 @@ impl Server {
     ) -> Result<(), Error> {
         let url = self.url();
         let Self { service, listener, certificates, tick, .. } = self;
-        let ticking = tokio::spawn(keep_ticking(service.clone(), certificates.clone(), tick));
+        // From here on the signal does not end the process.
+        let hangup = Hangup::new();
+        let ticks = keep_ticking(service.clone(), certificates.clone(), tick, hangup);
+        let ticking = tokio::spawn(ticks);
         info!(url, "serving");
-        connection::serve(listener, service.router(), certificates, shutdown).await;
+        let router = service.router();
+        let serving = Serving { router, certificates, patience: Patience::default() };
+        connection::serve(listener, serving, shutdown).await;
         ticking.abort();
         info!("closing");
         service.close().await
     }
 }
 
-async fn keep_ticking(service: Service, certificates: Option<Arc<Certificates>>, every: Duration) {
+async fn keep_ticking(
+    service: Service,
+    certificates: Option<Arc<Certificates>>,
+    every: Duration,
+    mut hangup: Hangup,
+) {
     let mut interval = tokio::time::interval(every);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut hangup = Hangup::new();
     loop {
         tokio::select! {
             _ = interval.tick() => tick(&service, certificates.as_deref()).await,

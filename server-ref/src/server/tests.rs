@@ -86,12 +86,16 @@ struct Running {
 
 impl Running {
     async fn start(tls: impl FnOnce(&Path) -> Option<Tls>) -> Self {
+        Self::ticking(Duration::from_millis(20), tls).await
+    }
+
+    async fn ticking(tick: Duration, tls: impl FnOnce(&Path) -> Option<Tls>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listen = ([127, 0, 0, 1], 0).into();
         let database = folder.path().join("server.sqlite");
         let mut config = ServerConfig::new(listen, database, "a long enough token");
         config.tls = tls(folder.path());
-        config.tick = Duration::from_millis(20);
+        config.tick = tick;
         let scheme = if config.tls.is_some() { "https://" } else { "http://" };
         let server = Server::bind(config).await.unwrap();
         assert!(server.url().starts_with(scheme));
@@ -108,6 +112,17 @@ impl Running {
     async fn get(&self, client: &TlsConnector) -> std::io::Result<String> {
         let name = ServerName::try_from("localhost").unwrap();
         ask(client.connect(name, self.connect().await).await?).await
+    }
+
+    /// Whether it answers such a client before long.
+    async fn gets(&self, client: &TlsConnector) -> bool {
+        for _ in 0..100 {
+            if self.get(client).await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        false
     }
 
     async fn finish(self) {
@@ -160,15 +175,23 @@ async fn changed_certificates_are_used_and_unusable_ones_are_not() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.get(&old.client(None)).await.unwrap();
     new.write(server.folder.path());
-    let (client, mut answer) = (new.client(None), None);
-    for _ in 0..100 {
-        answer = server.get(&client).await.ok();
-        if answer.is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert!(answer.unwrap().starts_with("HTTP/1.1 200"));
+    assert!(server.gets(&new.client(None)).await);
+    server.finish().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn at_a_hangup_certificates_are_read_again() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let server =
+        Running::ticking(Duration::from_secs(3600), |folder| Some(old.write(folder))).await;
+    server.get(&old.client(None)).await.unwrap();
+    new.write(server.folder.path());
+    server.get(&old.client(None)).await.unwrap();
+    let process = std::process::id().to_string();
+    let sent = std::process::Command::new("kill").args(["-HUP", &process]).status().unwrap();
+    assert!(sent.success());
+    assert!(server.gets(&new.client(None)).await);
     server.finish().await;
 }
 
@@ -204,4 +227,42 @@ async fn open_requests_are_finished_before_it_stops() {
     stop.send(()).unwrap();
     served.await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err(), "nobody new is taken");
+}
+
+/// Serves one route that never answers, until told to stop.
+async fn impatient(patience: Patience) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let never = axum::routing::get(std::future::pending::<()>);
+    let router = axum::Router::new().route("/never", never);
+    let serving = Serving { router, certificates: None, patience };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = tokio::spawn(connection::serve(listener, serving, async { drop(stopped.await) }));
+    (address, stop, served)
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_finish_its_headers_is_disconnected() {
+    let header = Duration::from_millis(50);
+    let (address, stop, served) = impatient(Patience { header, ..Patience::default() }).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /never HTTP/1.1\r\nhost: ").await.unwrap();
+    let mut rest = String::new();
+    // It ends, with or without a word.
+    let _ = stream.read_to_string(&mut rest).await;
+    assert!(!rest.contains(" 200 "), "{rest}");
+    stop.send(()).unwrap();
+    served.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_broken_off_at_the_end() {
+    let shutdown = Duration::from_millis(50);
+    let (address, stop, served) = impatient(Patience { shutdown, ..Patience::default() }).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /never HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!served.is_finished());
+    stop.send(()).unwrap();
+    served.await.unwrap();
 }

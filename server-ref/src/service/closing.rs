@@ -29,8 +29,10 @@ use crate::{Error, blocking};
 const KEPT_ROUNDS: u64 = 2;
 /// How long other replicas leave a round to the one that sums it. It is renewed at half.
 const LEASE_MS: u64 = 30_000;
-/// Bytes of updates that are read at a time.
+/// Most bytes of updates that are read at a time.
 const CHUNK_BYTES: usize = 8 << 20;
+/// Room for what an update holds beside its integers, in bytes.
+const UPDATE_HEAD_BYTES: usize = 1 << 10;
 /// Updates whose bytes are dropped at a time.
 const DROPPED_AT_ONCE: u32 = 200;
 
@@ -144,17 +146,12 @@ impl Service {
         closing: &Closing,
         last: &(u64, String),
     ) -> Result<Vec<StoredUpdate>, Error> {
-        let (name, number, mut last) = (closing.name.clone(), closing.row.number, last.clone());
+        let (name, number, last) = (closing.name.clone(), closing.row.number, last.clone());
+        // However its integers are packed, an update is no longer than this.
+        let longest = 8 * closing.task.plan.layout.len() + UPDATE_HEAD_BYTES;
+        let most = (CHUNK_BYTES / longest).max(1) as u32;
         let read = async move |tx: &mut Tx| {
-            let (mut chunk, mut bytes) = (Vec::new(), 0);
-            while bytes < CHUNK_BYTES {
-                let next = updates::after(tx, &name, number, (last.0, &last.1)).await?;
-                let Some(update) = next else { break };
-                last = (update.base, update.device.clone());
-                bytes += update.body.len();
-                chunk.push(update);
-            }
-            Ok(chunk)
+            updates::after(tx, &name, number, (last.0, &last.1), most).await
         };
         self.0.store.read_tx("updates", read).await
     }

@@ -2,6 +2,7 @@
 
 use adafed_wire::{DeviceId, Digest, TaskId};
 use sqlx::Row;
+use sqlx::any::AnyRow;
 
 use super::Tx;
 use super::row::{signed, text, unsigned};
@@ -72,30 +73,30 @@ pub(crate) struct StoredUpdate {
     pub(crate) body: Vec<u8>,
 }
 
-/// The next update of round `counted_in`'s aggregate after `(base, device)`, in the order of
-/// base rounds and names, which is the order of aggregation.
+/// At most `most` updates of round `counted_in`'s aggregate after `(base, device)`, in the order
+/// of base rounds and names, which is the order of aggregation.
 pub(crate) async fn after(
     tx: &mut Tx,
     task: &TaskId,
     counted_in: u64,
     (base, device): (u64, &str),
-) -> Result<Option<StoredUpdate>, Error> {
+    most: u32,
+) -> Result<Vec<StoredUpdate>, Error> {
     let sql = "-- updates::after
         SELECT round, device, weight, bytes FROM updates
         WHERE task = $1 AND counted_in = $2 AND (round, device) > ($3, $4) AND bytes IS NOT NULL
-        ORDER BY round, device LIMIT 1";
+        ORDER BY round, device LIMIT $5";
     let query = sqlx::query(sql).bind(task.as_str()).bind(signed(counted_in));
-    let query = query.bind(signed(base)).bind(device);
-    let row = query.fetch_optional(tx.connection()).await?;
-    let stored = |row| {
+    let query = query.bind(signed(base)).bind(device).bind(i64::from(most));
+    let stored = |row: &AnyRow| {
         Ok(StoredUpdate {
-            base: unsigned(&row, "round")?,
-            weight: unsigned(&row, "weight")? as u32,
+            base: unsigned(row, "round")?,
+            weight: unsigned(row, "weight")? as u32,
             device: row.try_get("device")?,
             body: row.try_get("bytes")?,
         })
     };
-    row.map(stored).transpose()
+    query.fetch_all(tx.connection()).await?.iter().map(stored).collect()
 }
 
 /// Drops the bytes of at most `most` updates of closed rounds, and says of how many; their
