@@ -50,6 +50,15 @@ fn one_of(names: &[&str]) -> Value {
     json!({ "type": "string", "enum": names })
 }
 
+/// One of these names, or one of these members alone.
+fn variant(names: &[&str], members: Value) -> Value {
+    let empty = Map::new();
+    let single = members.as_object().unwrap_or(&empty).iter();
+    let single = single.map(|(name, schema)| object(json!({ (name.as_str()): schema }), &[]));
+    let choices: Vec<Value> = std::iter::once(one_of(names)).chain(single).collect();
+    json!({ "oneOf": choices })
+}
+
 fn maybe(mut schema: Value) -> Value {
     let kind = schema["type"].clone();
     schema["type"] = json!([kind, "null"]);
@@ -170,14 +179,25 @@ fn algorithm_plan() -> Value {
 }
 
 fn federation_plan() -> Value {
+    let moment = object(
+        json!({ "beta2": share(), "tau": positive(), "debiased": { "type": "boolean" } }),
+        &[],
+    );
+    let krum = object(json!({ "hostile": integer(0, U32), "keep": integer(1, U32) }), &[]);
+    let trimmed = object(json!({ "share": share() }), &[]);
+    let public = object(json!({ "cap": integer(1, U32) }), &[]);
+    let exponent = json!({ "type": "number", "minimum": 0, "maximum": 64 });
+    let buffer = json!({ "most_staleness": integer(1, U32), "exponent": exponent });
+    let refresh = json!({ "every": integer(1, MS), "exploration": share(), "decay": share() });
     let members = json!({
         "proximal": nonnegative(),
-        "adaptivity": { "description": "`none`, or an adaptive rule and its settings" },
-        "aggregation": { "description": "`mean`, or a robust rule and its settings" },
+        "adaptivity": variant(&["none"], json!({ "adam": moment, "yogi": moment })),
+        "aggregation":
+            variant(&["mean", "median"], json!({ "trimmed_mean": trimmed, "multi_krum": krum })),
         "norm_bound": maybe(json!({ "type": "number", "minimum": 1 })),
-        "weights": { "description": "`uniform`, or public weights and their cap" },
-        "buffer": { "description": "How late updates are taken" },
-        "refresh": { "description": "When the main phase finds new masks" },
+        "weights": variant(&["uniform"], json!({ "public": public })),
+        "buffer": maybe(object(buffer, &[])),
+        "refresh": maybe(object(refresh, &[])),
     });
     let optional =
         ["proximal", "adaptivity", "aggregation", "norm_bound", "weights", "buffer", "refresh"];
