@@ -160,7 +160,7 @@ fn noise_per_example_refutes_the_account() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Many more runs: `cargo test -p adafed-tests --test audit -- --ignored canaries`.
+/// Many more runs: `cargo test --workspace --test audit -- --ignored canaries`.
 #[test]
 #[ignore = "a minute"]
 fn no_step_of_many_refutes_the_account() -> Result<(), Failure> {

@@ -120,7 +120,7 @@ fn releases_leak_what_is_accounted_for_and_hardly_less() -> Result<(), Failure> 
     assert_tight(1_000_000, Shares { rare: 0.65, common: 0.9, gaussian: 0.95 })
 }
 
-/// Ten times as many: `cargo test -p adafed-tests --test audit -- --ignored releases`.
+/// Ten times as many: `cargo test --workspace --test audit -- --ignored releases`.
 #[test]
 #[ignore = "minutes"]
 fn releases_leak_what_is_accounted_for_and_hardly_less_at_length() -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 //! audits notice them, and the support of what is released.
 //!
 //! Everything here is seeded, so that a run that passes passes again. The longer versions:
-//! `cargo test -p adafed-tests --test audit -- --ignored`.
+//! `cargo test --workspace --test audit -- --ignored`.
 
 mod canaries;
 mod device;

@@ -193,7 +193,7 @@ fn neighbours_have_the_same_support() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Ten times as many: `cargo test -p adafed-tests --test audit -- --ignored support`.
+/// Ten times as many: `cargo test --workspace --test audit -- --ignored support`.
 #[test]
 #[ignore = "a minute"]
 fn neighbours_have_the_same_support_at_length() -> Result<(), Failure> {

@@ -42,7 +42,7 @@ fn what_is_acknowledged_survives_chaos_on_postgres() -> Result<(), Failure> {
     survive(cases(Database::Postgres, 0..10))
 }
 
-/// `cargo test -p adafed-tests --test chaos -- --ignored --nocapture thousand`
+/// `cargo test --workspace --test chaos -- --ignored --nocapture thousand`
 #[test]
 #[ignore = "takes minutes"]
 fn what_is_acknowledged_survives_chaos_a_thousand_times() -> Result<(), Failure> {

@@ -29,7 +29,7 @@ fn a_device_killed_a_hundred_times_forgets_no_release() -> Result<(), Failure> {
     soak(100)
 }
 
-/// `cargo test -p adafed-tests --test crash -- --ignored --nocapture thousand`
+/// `cargo test --workspace --test crash -- --ignored --nocapture thousand`
 #[test]
 #[ignore = "takes minutes"]
 fn a_device_killed_a_thousand_times_forgets_no_release() -> Result<(), Failure> {

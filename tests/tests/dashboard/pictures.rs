@@ -18,7 +18,7 @@ use crate::{Device, Federation};
 const ROUNDS: (u64, u64) = (6, 60);
 const DEVICES: u64 = 16;
 
-/// `ADAFED_PICTURES=/tmp/pictures cargo test -p adafed-tests --test dashboard -- --ignored`
+/// `ADAFED_PICTURES=/tmp/pictures cargo test --workspace --test dashboard -- --ignored`
 #[test]
 #[ignore = "makes pictures for people, and takes a minute"]
 fn pictures_of_a_federation() -> Result<(), Failure> {
