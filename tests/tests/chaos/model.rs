@@ -7,6 +7,7 @@
 //! later tells them apart. No world left is a failure.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use adafed_server::Phase;
 
@@ -70,6 +71,9 @@ pub(crate) struct Known {
     /// Values of every update that was ever made.
     pub(crate) uploads: Vec<Vec<i64>>,
     pub(crate) now_ms: u64,
+    /// The latest time at which a server may still be closing a round: one that read the
+    /// clock before it stepped back.
+    pub(crate) closing_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -209,7 +213,9 @@ impl World {
         let phase = &mut next.rounds[number].phase;
         match round.phase {
             Phase::Aggregating => *phase = Phase::Committed,
-            _ if !round.takes() || !round.is_due(known.now_ms) => return None,
+            _ if !round.takes() || !round.is_due(known.now_ms.max(known.closing_ms)) => {
+                return None;
+            }
             _ if enough => {
                 *phase = Phase::Aggregating;
                 return Some(next);
@@ -323,6 +329,11 @@ impl Worlds {
         spent.into_iter().for_each(|world| add(&mut self.0, world));
     }
 
+    /// Whatever may have happened by itself until now has happened or not.
+    pub(crate) fn settle(&mut self, known: &Known) {
+        self.0 = self.settled(known);
+    }
+
     /// What was lost has arrived by now or never will.
     pub(crate) fn forget_lost(&mut self, known: &Known) {
         let mut worlds = Vec::new();
@@ -337,14 +348,14 @@ impl Worlds {
     pub(crate) fn see(
         &mut self,
         known: &Known,
-        what: &str,
+        what: &dyn Debug,
         is_so: impl Fn(&World) -> bool,
     ) -> Result<(), String> {
         let mut worlds = self.settled(known);
         worlds.retain(is_so);
         if worlds.is_empty() {
             let before = self.any();
-            return Err(format!("{what} is not explained; before: {:?}", before.rounds));
+            return Err(format!("not explained: {what:?}; before: {:?}", before.rounds));
         }
         self.0 = worlds;
         Ok(())

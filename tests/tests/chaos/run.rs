@@ -26,7 +26,8 @@ const START_MS: u64 = 1_800_000_000_000;
 const MOST_BACK_MS: u64 = 240_000;
 /// Between two looks at what devices were charged, in operations: it takes an accountant.
 const EVERY: usize = 10;
-/// Operations after which a request whose answer was lost has arrived or never will.
+/// Operations after which a request whose answer was lost has arrived or never will, and a
+/// server has seen that the clock stepped.
 const LOST_FOR: usize = 3;
 /// What a killed server's last statement may still take to reach the database.
 const LINGER: Duration = Duration::from_millis(5);
@@ -59,6 +60,8 @@ pub(crate) struct Run<'a> {
     latest_ms: u64,
     /// Looks since an answer was lost.
     lost_since: usize,
+    /// Looks since the clock stepped.
+    stepped_since: usize,
     full: bool,
     tally: Tally,
 }
@@ -92,6 +95,7 @@ impl<'a> Run<'a> {
             published: BTreeMap::new(),
             uploads: vec![],
             now_ms: START_MS,
+            closing_ms: START_MS,
         };
         let mut run = Self {
             case,
@@ -105,6 +109,7 @@ impl<'a> Run<'a> {
             seen: vec![],
             latest_ms: START_MS,
             lost_since: 0,
+            stepped_since: 0,
             full: false,
             tally: Tally::default(),
         };
@@ -157,6 +162,8 @@ impl<'a> Run<'a> {
 
     fn step_clock(&mut self, ms: i64) -> Result<(), Failure> {
         let earliest = self.latest_ms - MOST_BACK_MS;
+        self.known.closing_ms = self.known.closing_ms.max(self.known.now_ms);
+        self.stepped_since = 0;
         self.known.now_ms = self.known.now_ms.saturating_add_signed(ms).max(earliest);
         self.latest_ms = self.latest_ms.max(self.known.now_ms);
         self.replicas.set_clock(self.known.now_ms)
@@ -302,7 +309,12 @@ impl<'a> Run<'a> {
                 return Err(format!("a closed round changed: {before:?}, {now:?}").into());
             }
         }
-        self.worlds.see(&self.known, "rounds", |world| same_rounds(world, &rounds))?;
+        self.worlds.see(&self.known, &rounds, |world| same_rounds(world, &rounds))?;
+        self.stepped_since += 1;
+        if self.stepped_since == LOST_FOR {
+            self.worlds.settle(&self.known);
+            self.known.closing_ms = 0;
+        }
         self.lost_since += 1;
         if self.lost_since == LOST_FOR {
             self.worlds.forget_lost(&self.known);
@@ -325,7 +337,7 @@ impl<'a> Run<'a> {
         let close = |a: f32, b: f32| (a - b).abs() <= 1e-5 * a.abs().max(1.0);
         let same =
             |world: &World| world.model.iter().zip(&model.parameters).all(|(a, b)| close(*a, *b));
-        Ok(self.worlds.see(&self.known, "the model", same)?)
+        Ok(self.worlds.see(&self.known, &"the model", same)?)
     }
 
     fn look_at_charges(&mut self) -> Result<(), Failure> {
@@ -339,7 +351,7 @@ impl<'a> Run<'a> {
             world.rounds.iter().filter(|r| r.seats.contains_key(&device)).count() as u64
         };
         let same = |world: &World| (0..charged.len()).all(|d| seats(world, d) == charged[d]);
-        Ok(self.worlds.see(&self.known, "what devices were charged", same)?)
+        Ok(self.worlds.see(&self.known, &"what devices were charged", same)?)
     }
 
     /// Everything comes back, every round whose time has come is closed, everything owed is
