@@ -57,14 +57,29 @@ impl Postgres {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("adafed_test_{}_{number}", std::process::id());
-        sqlx::any::install_default_drivers();
-        let mut connection = sqlx::AnyConnection::connect(&self.url).await.map_err(Error::other)?;
-        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-        connection.execute(create).await.map_err(Error::other)?;
+        self.execute(format!("CREATE DATABASE {name}")).await?;
         let (address, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
         let (server, _) = address.rsplit_once('/').unwrap_or((address, ""));
         let query = if query.is_empty() { String::new() } else { format!("?{query}") };
         Ok(format!("{server}/{name}{query}"))
+    }
+
+    /// Removes a database that [`database`](Self::database) made, whoever is still connected:
+    /// a server that crashes reads the files of all of them when it comes back.
+    ///
+    /// # Errors
+    /// When the server does not remove it.
+    pub async fn remove(&self, address: &str) -> Result<()> {
+        let path = address.split_once('?').map_or(address, |(path, _)| path);
+        let name = path.rsplit('/').next().unwrap_or_default();
+        self.execute(format!("DROP DATABASE {name} WITH (FORCE)")).await
+    }
+
+    async fn execute(&self, sql: String) -> Result<()> {
+        sqlx::any::install_default_drivers();
+        let mut connection = sqlx::AnyConnection::connect(&self.url).await.map_err(Error::other)?;
+        let done = connection.execute(sqlx::AssertSqlSafe(sql)).await;
+        done.map(drop).map_err(Error::other)
     }
 
     /// Stops the server as `mode` says (`fast`, or `immediate`, which is a crash) and starts it
@@ -115,7 +130,7 @@ impl Own {
             self.folder().display()
         );
         let log = self.folder().join("data/log").display().to_string();
-        self.control(&["-l", &log, "-o", &options, "-w", "start"])
+        self.control(&["-l", &log, "-o", &options, "-w", "-t", "300", "start"])
     }
 
     fn control(&self, arguments: &[&str]) -> Result<()> {

@@ -15,11 +15,14 @@ pub(crate) struct Home {
     runtime: Runtime,
     /// Started by the first run that needs it.
     postgres: Option<Postgres>,
+    /// The last run's database in it.
+    used: Option<String>,
 }
 
 impl Home {
     pub(crate) fn new() -> Result<Self, Failure> {
-        Ok(Self { folder: tempfile::tempdir()?, runtime: Runtime::new()?, postgres: None })
+        let (folder, runtime) = (tempfile::tempdir()?, Runtime::new()?);
+        Ok(Self { folder, runtime, postgres: None, used: None })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -38,12 +41,17 @@ impl Home {
         Ok(false)
     }
 
-    /// A database that nobody has used; the files of the one before are gone.
+    /// A database that nobody has used; the one before is gone.
     pub(crate) fn fresh(&mut self, database: Database) -> Result<String, Failure> {
         self.folder = tempfile::tempdir()?;
         match &self.postgres {
             Some(postgres) if database == Database::Postgres => {
-                Ok(self.runtime.block_on(postgres.database())?)
+                if let Some(used) = self.used.take() {
+                    self.runtime.block_on(postgres.remove(&used))?;
+                }
+                let address = self.runtime.block_on(postgres.database())?;
+                self.used = Some(address.clone());
+                Ok(address)
             }
             _ => Ok(self.folder().join("server.sqlite").display().to_string()),
         }
