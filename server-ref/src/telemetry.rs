@@ -75,6 +75,8 @@ mod traces {
         pub(super) fn from_environment() -> Option<Self> {
             let endpoint = std::env::var(ENDPOINT).ok()?;
             let endpoint = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+            // The exporter's client takes the process's; another that is set already will do.
+            let _ = rustls::crypto::ring::default_provider().install_default();
             let exporter = SpanExporter::builder().with_http().with_endpoint(endpoint).build();
             match exporter {
                 Ok(exporter) => Some(Self::to(exporter)),
