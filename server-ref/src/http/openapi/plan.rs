@@ -30,6 +30,13 @@ fn object(members: Value, optional: &[&str]) -> Value {
     })
 }
 
+/// As [`object`], where every member has a default.
+fn optional_object(members: Value) -> Value {
+    let mut schema = object(members, &[]);
+    schema["required"] = json!([]);
+    schema
+}
+
 fn integer(least: u64, most: u64) -> Value {
     json!({ "type": "integer", "minimum": least, "maximum": most })
 }
@@ -199,9 +206,7 @@ fn federation_plan() -> Value {
         "buffer": maybe(object(buffer, &[])),
         "refresh": maybe(object(refresh, &[])),
     });
-    let optional =
-        ["proximal", "adaptivity", "aggregation", "norm_bound", "weights", "buffer", "refresh"];
-    object(members, &optional)
+    optional_object(members)
 }
 
 fn round_plan() -> Value {
@@ -231,8 +236,5 @@ fn task_settings() -> Value {
         "task_epsilon_cap": maybe(positive()),
         "population": maybe(integer(1, U32)),
     });
-    let names: Vec<String> =
-        members.as_object().into_iter().flat_map(|m| m.keys().cloned()).collect();
-    let optional: Vec<&str> = names.iter().map(String::as_str).collect();
-    object(members, &optional)
+    optional_object(members)
 }
