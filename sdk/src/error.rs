@@ -42,6 +42,9 @@ pub enum Error {
         /// What is missing.
         what: &'static str,
     },
+    /// The host's conditions called off a step; nothing of it is left.
+    #[error("the step was called off by the host's conditions; it will be repeated")]
+    Interrupted,
     /// Peer: the server refused a request.
     #[error("the server refused ({status}, {code}): {detail}")]
     Server {
@@ -98,6 +101,7 @@ impl Error {
             Self::TargetLength { .. } => "sdk/target-length",
             Self::ExampleClasses { .. } => "sdk/example-classes",
             Self::Missing { .. } => "sdk/missing",
+            Self::Interrupted => "sdk/interrupted",
             Self::Server { code, .. } => code,
             Self::WrongContent { .. } => "sdk/wrong-content",
             Self::Layout { .. } => "sdk/layout",

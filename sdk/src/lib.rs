@@ -19,6 +19,7 @@ pub mod nn;
 pub mod participant;
 pub mod profile;
 pub mod store;
+mod threads;
 pub mod train;
 pub mod transport;
 
@@ -27,7 +28,8 @@ pub use adafed_privacy as privacy;
 pub use adafed_wire as wire;
 pub use error::Error;
 pub use kernels::SimdLevel;
-pub use participant::{Activity, Builder, Next, Participant, Progress};
+pub use participant::{Activity, Builder, Conditions, Next, Participant, Progress, Verdict};
+pub use threads::Threads;
 
 /// The README's example, compiled.
 #[cfg(all(doctest, feature = "http"))]

@@ -189,19 +189,27 @@ impl<S: LedgerStore> Ledger<S> {
     /// device's policy, [`Error::PlanChanged`] when the task came with another plan before,
     /// [`Error::Parameter`] when the plan contradicts itself.
     pub fn accept(&mut self, task: &str, digest: &str, plan: &PrivacyPlan) -> Result<(), Error> {
-        if let Some(account) = self.tasks.get(task) {
-            if account.digest == digest {
-                self.admit_again(task)?;
-                return self.chain.settle().map_err(ledger_error);
-            }
+        if self.tasks.get(task).is_some_and(|account| account.digest == digest) {
+            self.admit_again(task)?;
+            return self.chain.settle().map_err(ledger_error);
+        }
+        self.admits(task, digest, plan)?;
+        self.write(Record::Accepted { task: task.into(), digest: digest.into(), plan: *plan })?;
+        self.tasks.get_mut(task).into_iter().for_each(|account| account.admitted = true);
+        Ok(())
+    }
+
+    /// Whether [`Ledger::accept`] would agree to a plan, without agreeing to it.
+    ///
+    /// # Errors
+    /// As [`Ledger::accept`], those of writing apart.
+    pub fn admits(&self, task: &str, digest: &str, plan: &PrivacyPlan) -> Result<(), Error> {
+        if let Some(account) = self.tasks.get(task).filter(|account| account.digest != digest) {
             let (known, offered) = (account.digest.clone(), digest.to_owned());
             return Err(Error::PlanChanged { task: task.to_owned(), known, offered });
         }
         plan.check()?;
-        self.policy.admit(task, plan, &self.committed())?;
-        self.write(Record::Accepted { task: task.into(), digest: digest.into(), plan: *plan })?;
-        self.tasks.get_mut(task).into_iter().for_each(|account| account.admitted = true);
-        Ok(())
+        self.policy.admit(task, plan, &self.committed_by(|name| name != task))
     }
 
     /// Asks the policy about a task that was accepted before this opening.

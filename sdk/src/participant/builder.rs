@@ -5,13 +5,15 @@ use std::sync::Arc;
 use adafed_privacy::{Ledger, Policy};
 use adafed_wire::{DeviceKey, TaskId};
 
+use super::conditions::Always;
 use super::connection::Connection;
 use super::job::{Job, Outbox};
-use super::{Participant, Phase, entry};
+use super::{Conditions, Participant, Phase, entry};
 use crate::Error;
 use crate::clock::{Clock, SystemClock};
 use crate::data::Dataset;
 use crate::store::Store;
+use crate::threads::Threads;
 use crate::transport::Transport;
 
 /// Collects what a [`Participant`] needs.
@@ -23,12 +25,16 @@ pub struct Builder<T, S> {
     policy: Option<Policy>,
     token: String,
     clock: Arc<dyn Clock>,
+    conditions: Arc<dyn Conditions>,
+    threads: Threads,
 }
 
 impl<T: Transport, S: Store> Builder<T, S> {
     pub(super) fn new(task: TaskId) -> Self {
-        let (token, clock) = (String::new(), Arc::new(SystemClock));
-        Self { task, transport: None, store: None, data: None, policy: None, token, clock }
+        let (token, clock, conditions) = (String::new(), Arc::new(SystemClock), Arc::new(Always));
+        let (transport, store, data, policy) = Default::default();
+        let threads = Threads::default();
+        Self { task, transport, store, data, policy, token, clock, conditions, threads }
     }
 
     /// How the server is reached. Required.
@@ -73,6 +79,20 @@ impl<T: Transport, S: Store> Builder<T, S> {
         self
     }
 
+    /// The host's conditions for work; none by default.
+    #[must_use]
+    pub fn conditions(mut self, conditions: Arc<dyn Conditions>) -> Self {
+        self.conditions = conditions;
+        self
+    }
+
+    /// Where local training runs; rayon's current pool by default.
+    #[must_use]
+    pub fn threads(mut self, threads: Threads) -> Self {
+        self.threads = threads;
+        self
+    }
+
     /// Opens the store: a device's first start makes its key; a later one goes on where
     /// the last one stopped, with a recorded but unsent release before all else.
     ///
@@ -98,7 +118,10 @@ impl<T: Transport, S: Store> Builder<T, S> {
             ledger,
             data,
             clock: self.clock,
+            conditions: self.conditions,
+            threads: self.threads,
             phase,
+            known_model: None,
             enrolled,
             failures: 0,
             report: None,

@@ -92,6 +92,11 @@ impl<T: Transport> Connection<T> {
         self.fetch(path::plan(task), digest, "plan")
     }
 
+    /// The plan that the server has for a task, whichever it is: to look at, not to train by.
+    pub(super) fn offered_plan<M: Message>(&mut self, task: &TaskId) -> Result<M, Error> {
+        Ok(decode(&self.send("GET", path::plan(task), Vec::new())?)?)
+    }
+
     /// Content by digest, with its encoding.
     pub(super) fn content<M: Message>(
         &mut self,

@@ -11,6 +11,7 @@ use adafed_wire::{
 use serde::{Deserialize, Serialize};
 
 use super::connection::Connection;
+use super::{Conditions, Verdict};
 use crate::Error;
 use crate::data::Dataset;
 use crate::nn::{Model, ModelSpec};
@@ -123,6 +124,11 @@ impl Job {
         self.saved.assignment.round
     }
 
+    /// The model that the round starts from.
+    pub(super) const fn model(&self) -> Digest {
+        self.saved.assignment.model
+    }
+
     pub(super) const fn steps(&self) -> u32 {
         self.saved.steps
     }
@@ -149,8 +155,13 @@ impl Job {
         Ok(())
     }
 
-    /// One private step.
-    pub(super) fn step(&mut self, data: &dyn Dataset, permit: &Permit) -> Result<(), Error> {
+    /// One private step, or [`Error::Interrupted`] and no change.
+    pub(super) fn step(
+        &mut self,
+        data: &dyn Dataset,
+        permit: &Permit,
+        conditions: &dyn Conditions,
+    ) -> Result<(), Error> {
         let setting = Setting {
             model: &self.model,
             data,
@@ -162,6 +173,8 @@ impl Job {
             Some(kept) => LocalRound::resume(setting, kept),
             None => LocalRound::new(setting)?,
         };
+        let may_go_on = || conditions.verdict() == Verdict::Go;
+        let local = local.interruptible(&may_go_on);
         let Saved { seed, steps, sums, parameters, start, assignment, .. } = &mut self.saved;
         let released = local.step(&parameters.parameters, permit, seed, *steps)?;
         if *steps + 1 < self.plan.privacy.local_steps {

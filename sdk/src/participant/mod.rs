@@ -4,9 +4,12 @@
 //! thread, no runtime: what the app does not call does not run.
 
 mod builder;
+mod conditions;
 mod connection;
 mod job;
+mod offer;
 mod report;
+mod run;
 
 use std::sync::Arc;
 
@@ -16,22 +19,28 @@ use adafed_privacy::{Ledger, Policy};
 use adafed_wire::{CheckinRequest, CheckinResponse, DeviceId, Digest, TaskId, decode, path};
 
 pub use builder::Builder;
+pub use conditions::{Conditions, Verdict};
 use connection::Connection;
 pub use connection::Traffic;
 use job::{Job, Outbox};
+pub use offer::{GlobalModel, Offer};
 
 use crate::Error;
 use crate::clock::Clock;
 use crate::data::Dataset;
 use crate::store::Store;
+use crate::threads::Threads;
 use crate::transport::Transport;
 
 /// Longest wait that the server can ask for, in milliseconds.
 const LONGEST_WAIT_MS: u64 = 60 * 60 * 1000;
 
+/// How soon to ask again while the host says no, in milliseconds.
+const PAUSE_MS: u64 = 1000;
+
 /// Names of the store's entries.
 mod entry {
-    pub(super) const KEY: &str = "device.key";
+    pub(super) use crate::store::DEVICE_KEY as KEY;
     pub(super) const ENROLLED: &str = "enrolled";
     pub(super) const ROUND: &str = "round.bin";
     pub(super) const OUTBOX: &str = "outbox.bin";
@@ -85,6 +94,8 @@ pub enum Activity {
         /// Why.
         reason: String,
     },
+    /// The host's conditions do not allow work now; a step that was under way is repeated.
+    Paused,
     /// The task has ended.
     Finished,
 }
@@ -125,7 +136,11 @@ pub struct Participant<T, S: Store> {
     ledger: Ledger<S::Ledger>,
     data: Arc<dyn Dataset>,
     clock: Arc<dyn Clock>,
+    conditions: Arc<dyn Conditions>,
+    threads: Threads,
     phase: Phase,
+    /// The model that the last round started from.
+    known_model: Option<Digest>,
     enrolled: bool,
     failures: u32,
     /// The last report that was kept.
@@ -153,6 +168,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
                 self.failures = 0;
                 Ok(progress)
             }
+            Err(Error::Interrupted) => self.pause(),
             Err(e) if e.is_retryable() => Ok(self.delay(&e)),
             Err(e) => Err(e),
         }
@@ -161,6 +177,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
     fn advance(&mut self) -> Result<Progress, Error> {
         match &self.phase {
             Phase::Finished { .. } => progress(Activity::Finished, Next::Never),
+            _ if self.conditions.verdict() != Verdict::Go => self.pause(),
             _ if !self.enrolled => self.enrol(),
             Phase::CheckIn { at_ms } if self.clock.now_ms() < *at_ms => {
                 progress(Activity::Waited, Next::At(*at_ms))
@@ -206,6 +223,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
         self.ledger.accept(self.task.as_str(), &job.plan_digest(), &job.plan().privacy)?;
         self.keep_plan(&job)?;
         self.store.save(entry::ROUND, &job.save()?)?;
+        self.known_model = Some(job.model());
         self.phase = Phase::Training(Box::new(job));
         progress(Activity::Joined { round }, Next::Now)
     }
@@ -221,7 +239,8 @@ impl<T: Transport, S: Store> Participant<T, S> {
             other => other?,
         };
         if !job.is_complete() {
-            job.step(&*self.data, &permit)?;
+            let (data, conditions) = (&*self.data, &*self.conditions);
+            self.threads.run(|| job.step(data, &permit, conditions))?;
             let steps = job.steps();
             return progress(Activity::Trained { round, steps }, Next::Now);
         }
@@ -244,6 +263,10 @@ impl<T: Transport, S: Store> Participant<T, S> {
         }
         let code = "privacy/already-released".to_owned();
         progress(Activity::Dropped { round, code }, Next::Now)
+    }
+
+    fn pause(&self) -> Result<Progress, Error> {
+        progress(Activity::Paused, Next::At(self.clock.now_ms() + PAUSE_MS))
     }
 
     fn idle(&mut self) -> Result<Progress, Error> {

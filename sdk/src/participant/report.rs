@@ -28,7 +28,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
         Ok(SignedReport::sign(report, plans, self.connection.key())?)
     }
 
-    fn kept_plan(&self, task: &str) -> Result<Option<TaskPlan>, Error> {
+    pub(super) fn kept_plan(&self, task: &str) -> Result<Option<TaskPlan>, Error> {
         let bytes = self.store.load(&entry::plan(task))?;
         Ok(bytes.map(|bytes| decode(&bytes)).transpose()?)
     }

@@ -6,6 +6,10 @@ use adafed_privacy::LedgerStore;
 
 pub use file::{FileLedger, FileStore};
 
+/// Name of the entry that holds the device's private key, so that a [`Store`] can keep it
+/// where the platform keeps keys.
+pub const DEVICE_KEY: &str = "device.key";
+
 /// An error of a device's store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -27,6 +31,16 @@ pub enum Error {
     Locked {
         /// The folder.
         path: std::path::PathBuf,
+    },
+    /// Environment: the app's own store did not do what it was asked to.
+    #[error("the app's store cannot {action} {entry}: {reason}")]
+    App {
+        /// What was tried.
+        action: &'static str,
+        /// On which entry.
+        entry: String,
+        /// What the app said.
+        reason: String,
     },
 }
 

@@ -80,6 +80,7 @@ pub struct Setting<'a> {
 pub struct LocalRound<'a> {
     setting: Setting<'a>,
     kept: Arc<Kept>,
+    may_go_on: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// What the steps of one round share: public constants, and buffers that hold nothing from
@@ -115,13 +116,20 @@ impl<'a> LocalRound<'a> {
         let constants = Constants::new(engine, order.len(), lattice, gain, centre)?;
         let places = constants.layout.places(places)?;
         let (workers, noise) = Default::default();
-        Ok(Self { setting, kept: Arc::new(Kept { constants, places, workers, noise }) })
+        Ok(Self::resume(setting, Arc::new(Kept { constants, places, workers, noise })))
     }
 
     /// Goes on with what an earlier step of the same round left in [`LocalRound::kept`].
     #[must_use]
     pub fn resume(setting: Setting<'a>, kept: Arc<Kept>) -> Self {
-        Self { setting, kept }
+        Self { setting, kept, may_go_on: &|| true }
+    }
+
+    /// Asks before every micro-batch whether to go on. A sum that may not, is
+    /// [`Error::Interrupted`].
+    #[must_use]
+    pub fn interruptible(self, may_go_on: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        Self { may_go_on, ..self }
     }
 
     /// What a later step of the same round can go on with.
@@ -225,7 +233,8 @@ impl<'a> LocalRound<'a> {
                 return Ok(worker);
             }
             let micro_batch = &indices[start..indices.len().min(start + size)];
-            if let Err(error) = pass.add(&mut worker, micro_batch) {
+            let may_go_on = (self.may_go_on)().then_some(()).ok_or(Error::Interrupted);
+            if let Err(error) = may_go_on.and_then(|()| pass.add(&mut worker, micro_batch)) {
                 next.store(indices.len(), Ordering::Relaxed);
                 return Err(error);
             }
