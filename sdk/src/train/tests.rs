@@ -173,6 +173,23 @@ fn sums_have_the_same_bits_on_any_number_of_threads() {
 }
 
 #[test]
+fn a_sum_that_was_called_off_leaves_nothing_for_the_next_one() {
+    let model = Model::new(&ModelSpec::mlp()).unwrap();
+    let case = Case::new(model, 200, false);
+    let parameters = case.model.initial(1);
+    let indices: Vec<usize> = (0..200).collect();
+    let asked = AtomicUsize::new(0);
+    let may_go_on = || asked.fetch_add(1, Ordering::Relaxed) < 3;
+    let round = case.round().interruptible(&may_go_on);
+    let error = round.clipped_sum(&parameters, &indices, 0).err().unwrap();
+    assert!(matches!(error, Error::Interrupted) && !error.is_retryable(), "{error}");
+    let again = LocalRound::resume(round.setting, round.kept());
+    let sum = || again.clipped_sum(&parameters, &indices, 0).unwrap().reveal();
+    let fresh = case.round().clipped_sum(&parameters, &indices, 0).unwrap().reveal();
+    assert_eq!(sum(), fresh);
+}
+
+#[test]
 fn no_example_exceeds_the_sensitivity_whatever_its_size() {
     for model in models().into_iter().take(2) {
         for factor in [1e-30_f32, 1e-12, 1e6, 1e18, 1e25, 1e38, f32::NAN, f32::INFINITY] {

@@ -1,0 +1,56 @@
+//! The shared library as an app gets it, and C programs over it.
+#![allow(clippy::unwrap_used, reason = "what fails here is the test")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The crate that is tested from.
+pub const CRATE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The folder with `libadafed.so`: made by Cargo, because tests do not link the crate. Without
+/// what other crates of the workspace would switch on.
+pub fn library() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "-p", "adafed-ffi", "--message-format=json"]);
+        let output = cargo.current_dir(CRATE).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let name =
+            format!("{}adafed{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+        let place = said.split('"').map(Path::new).find(|text| text.ends_with(&name));
+        place.unwrap().parent().unwrap().to_owned()
+    })
+}
+
+/// Whether a program is installed; where not, says by name what is not tested.
+pub fn has(program: &str, what: &str) -> bool {
+    let there = Command::new(program).arg("--version").output().is_ok_and(|o| o.status.success());
+    if !there {
+        eprintln!("skipped: {what}: there is no {program}");
+    }
+    there
+}
+
+/// Compiles C sources of `tests/c` strictly, and links them with the library.
+pub fn compile(compiler: &str, source: &str, flags: &[&str], program: &Path) {
+    let (library, sources) = (library(), Path::new(CRATE).join("tests/c"));
+    let mut command = Command::new(compiler);
+    command.args(["-Wall", "-Wextra", "-Werror", "-std=c11", "-g"]).args(flags);
+    command.arg("-I").arg(Path::new(CRATE).join("include"));
+    command.arg("-o").arg(program).arg(sources.join(source)).arg("-L").arg(library);
+    command.arg(format!("-Wl,-rpath,{}", library.display())).args(["-ladafed", "-lm"]);
+    run(&mut command);
+}
+
+/// Runs a command to its success and returns what it said.
+pub fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{said}{errors}", output.status);
+    said
+}
