@@ -6,11 +6,11 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The crate that is tested from.
-pub const CRATE: &str = env!("CARGO_MANIFEST_DIR");
+pub(crate) const CRATE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The folder with `libadafed.so`: made by Cargo, because tests do not link the crate. Without
 /// what other crates of the workspace would switch on.
-pub fn library() -> &'static Path {
+pub(crate) fn library() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
@@ -27,7 +27,7 @@ pub fn library() -> &'static Path {
 }
 
 /// Whether a program is installed; where not, says by name what is not tested.
-pub fn has(program: &str, what: &str) -> bool {
+pub(crate) fn has(program: &str, what: &str) -> bool {
     let there = Command::new(program).arg("--version").output().is_ok_and(|o| o.status.success());
     if !there {
         eprintln!("skipped: {what}: there is no {program}");
@@ -36,18 +36,19 @@ pub fn has(program: &str, what: &str) -> bool {
 }
 
 /// Compiles C sources of `tests/c` strictly, and links them with the library.
-pub fn compile(compiler: &str, source: &str, flags: &[&str], program: &Path) {
-    let (library, sources) = (library(), Path::new(CRATE).join("tests/c"));
+pub(crate) fn compile(compiler: &str, source: &str, flags: &[&str], program: &Path) {
+    let library = library();
     let mut command = Command::new(compiler);
     command.args(["-Wall", "-Wextra", "-Werror", "-std=c11", "-g"]).args(flags);
-    command.arg("-I").arg(Path::new(CRATE).join("include"));
-    command.arg("-o").arg(program).arg(sources.join(source)).arg("-L").arg(library);
+    let interface = Path::new(CRATE).join("../ffi");
+    command.arg("-I").arg(interface.join("include")).arg("-o").arg(program);
+    command.arg(interface.join("tests/c").join(source)).arg("-L").arg(library);
     command.arg(format!("-Wl,-rpath,{}", library.display())).args(["-ladafed", "-lm"]);
     run(&mut command);
 }
 
 /// Runs a command to its success and returns what it said.
-pub fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
