@@ -32,7 +32,7 @@
         adafed_error_free(error);                                                         \
     } while (0)
 
-/* A configuration that lacks nothing, over `transport`. */
+/* A configuration that lacks nothing, over `transport`; without one, it lacks a server. */
 static inline adafed_config *whole_config(const char *folder, adafed_transport_callback transport,
                                           void *userdata) {
     static const size_t shape[2] = {1, 2};
@@ -42,7 +42,9 @@ static inline adafed_config *whole_config(const char *folder, adafed_transport_c
     EXPECT(ADAFED_STATUS_OK, adafed_config_new("test", &config, &error));
     EXPECT(ADAFED_STATUS_OK, adafed_config_set_folder(config, folder, &error));
     EXPECT(ADAFED_STATUS_OK, adafed_config_set_policy(config, 8.0, 1e-5, &error));
-    EXPECT(ADAFED_STATUS_OK, adafed_config_set_transport(config, transport, userdata, &error));
+    if (transport != NULL) {
+        EXPECT(ADAFED_STATUS_OK, adafed_config_set_transport(config, transport, userdata, &error));
+    }
     EXPECT(ADAFED_STATUS_OK,
            adafed_config_set_examples(config, shape, 2, inputs, 4, labels, 2, 2, &error));
     return config;

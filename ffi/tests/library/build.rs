@@ -35,11 +35,12 @@ pub(crate) fn has(program: &str, what: &str) -> bool {
     there
 }
 
-/// Compiles C sources of `tests/c` strictly, and links them with the library.
+/// Compiles a source of `tests/c` strictly, and links it with the library.
 pub(crate) fn compile(compiler: &str, source: &str, flags: &[&str], program: &Path) {
     let library = library();
     let mut command = Command::new(compiler);
-    command.args(["-Wall", "-Wextra", "-Werror", "-std=c11", "-g"]).args(flags);
+    let standard = if source.ends_with(".cpp") { "-std=c++17" } else { "-std=c11" };
+    command.args(["-Wall", "-Wextra", "-Werror", standard, "-g"]).args(flags);
     let interface = Path::new(CRATE).join("../ffi");
     command.arg("-I").arg(interface.join("include")).arg("-o").arg(program);
     command.arg(interface.join("tests/c").join(source)).arg("-L").arg(library);

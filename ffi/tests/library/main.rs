@@ -59,10 +59,20 @@ fn sizes_and_numbers_are_those_that_compiled_apps_rely_on() {
     for compiler in COMPILERS.into_iter().filter(|c| has(c, "layout")) {
         compile(compiler, "layout.c", &[], &folder.path().join("layout"));
     }
-    if has("g++", "the header in C++") {
-        let mut command = Command::new("g++");
-        command.args(["-Wall", "-Wextra", "-Werror", "-std=c++17", "-fsyntax-only", "-x", "c++"]);
-        run(command.arg(Path::new(CRATE).join("include/adafed.h")));
+}
+
+#[test]
+fn the_wrapper_in_cpp_turns_failures_into_exceptions_and_back() {
+    let what = "the C++ wrapper under sanitizers";
+    for compiler in ["g++", "clang++"].into_iter().filter(|c| has(c, what)) {
+        if !has_sanitizers(compiler, what) {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("wrapper");
+        compile(compiler, "wrapper.cpp", &SANITIZERS, &program);
+        let said = run(Command::new(&program).arg(folder.path()));
+        assert!(said.contains("all as expected"), "{said}");
     }
 }
 
