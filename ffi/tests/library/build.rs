@@ -35,15 +35,26 @@ pub(crate) fn has(program: &str, what: &str) -> bool {
     there
 }
 
-/// Compiles a source of `tests/c` strictly, and links it with the library.
+/// Compiles a source of `ffi/tests` strictly against today's header, and links it with the
+/// library.
 pub(crate) fn compile(compiler: &str, source: &str, flags: &[&str], program: &Path) {
-    let library = library();
+    compile_against("include", compiler, source, flags, program);
+}
+
+/// As [`compile`], against the header in another folder of `ffi`.
+pub(crate) fn compile_against(
+    include: &str,
+    compiler: &str,
+    source: &str,
+    flags: &[&str],
+    program: &Path,
+) {
+    let (library, interface) = (library(), Path::new(CRATE).join("../ffi"));
     let mut command = Command::new(compiler);
     let standard = if source.ends_with(".cpp") { "-std=c++17" } else { "-std=c11" };
-    command.args(["-Wall", "-Wextra", "-Werror", standard, "-g"]).args(flags);
-    let interface = Path::new(CRATE).join("../ffi");
-    command.arg("-I").arg(interface.join("include")).arg("-o").arg(program);
-    command.arg(interface.join("tests/c").join(source)).arg("-L").arg(library);
+    command.args(["-Wall", "-Wextra", "-Werror", standard, "-g", "-pthread"]).args(flags);
+    command.arg("-I").arg(interface.join(include)).arg("-o").arg(program);
+    command.arg(interface.join("tests").join(source)).arg("-L").arg(library);
     command.arg(format!("-Wl,-rpath,{}", library.display())).args(["-ladafed", "-lm"]);
     run(&mut command);
 }

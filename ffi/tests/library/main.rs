@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails here is the test")]
 
 mod build;
+mod previous;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -57,7 +58,7 @@ fn the_program_that_misuses_the_library_calls_every_function() {
 fn sizes_and_numbers_are_those_that_compiled_apps_rely_on() {
     let folder = tempfile::tempdir().unwrap();
     for compiler in COMPILERS.into_iter().filter(|c| has(c, "layout")) {
-        compile(compiler, "layout.c", &[], &folder.path().join("layout"));
+        compile(compiler, "c/layout.c", &[], &folder.path().join("layout"));
     }
 }
 
@@ -70,7 +71,7 @@ fn the_wrapper_in_cpp_turns_failures_into_exceptions_and_back() {
         }
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("wrapper");
-        compile(compiler, "wrapper.cpp", &SANITIZERS, &program);
+        compile(compiler, "c/wrapper.cpp", &SANITIZERS, &program);
         let said = run(Command::new(&program).arg(folder.path()));
         assert!(said.contains("all as expected"), "{said}");
     }
@@ -96,7 +97,7 @@ fn misuse_is_a_status_and_clean_under_sanitizers() {
     for compiler in COMPILERS.into_iter().filter(|c| has(c, what) && has_sanitizers(c, what)) {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("boundary");
-        compile(compiler, "boundary.c", &SANITIZERS, &program);
+        compile(compiler, "c/boundary.c", &SANITIZERS, &program);
         let said = run(Command::new(&program).arg(folder.path()));
         assert!(said.contains("all as expected"), "{said}");
     }
@@ -109,7 +110,7 @@ fn misuse_is_clean_under_valgrind() {
     }
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("boundary");
-    compile("gcc", "boundary.c", &[], &program);
+    compile("gcc", "c/boundary.c", &[], &program);
     let mut command = Command::new("valgrind");
     command.args(["--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]);
     run(command.arg(program).arg(folder.path()));
@@ -123,7 +124,7 @@ fn ten_thousand_participants_leave_memory_flat() {
     };
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("cycles");
-    compile(compiler, "cycles.c", &["-O2"], &program);
+    compile(compiler, "c/cycles.c", &["-O2"], &program);
     let said = run(Command::new(program).arg(folder.path().join("device")).arg("10000"));
     eprintln!("{}", said.trim());
 }

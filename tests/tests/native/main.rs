@@ -110,6 +110,38 @@ fn killed_and_resumed(compiler: &str) -> Result<(), Failure> {
 }
 
 #[test]
+fn a_client_in_c_is_clean_under_valgrind() -> Result<(), Failure> {
+    let what = "the client in C under valgrind";
+    if !(has("gcc", what) && has("valgrind", what)) {
+        return Ok(());
+    }
+    let scene = Scene::new(60)?;
+    let mut client = Command::new("valgrind");
+    client.args(["--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]);
+    client.arg(scene.make("c", "gcc"));
+    scene.arguments(&mut client, "device");
+    let said = run(&mut client);
+    assert!(said.contains("finished") && share_predicted(&said).is_ok(), "{said}");
+    Ok(())
+}
+
+#[test]
+fn two_participants_of_one_process_share_nothing_but_the_task() -> Result<(), Failure> {
+    let what = "two participants in one process";
+    for compiler in ["gcc", "clang"].into_iter().filter(|c| has(c, what)) {
+        let folder = tempfile::tempdir()?;
+        let host = Host::start(folder.path(), &plan(privacy(1, 1, 2)?, 2)?)?;
+        let program = folder.path().join("pair");
+        build::compile(compiler, "c/pair.c", &[], &program);
+        let mut pair = Command::new(program);
+        pair.arg(&host.address).arg(folder.path().join("one")).arg(folder.path().join("two"));
+        let said = run(pair.arg(&host.token));
+        assert!(said.contains("all as expected"), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_client_in_cpp_takes_part() -> Result<(), Failure> {
     for compiler in ["g++", "clang++"].into_iter().filter(|c| has(c, "the client in C++")) {
         let scene = Scene::new(600)?;
@@ -166,7 +198,7 @@ fn a_round_of_a_convolutional_network_is_small_and_stops_at_once() -> Result<(),
     let created = host.service.create_task(plan, parameters, TaskSettings::default());
     host.runtime.block_on(created)?;
     let program = folder.path().join("round");
-    build::compile("gcc", "round.c", &["-O2"], &program);
+    build::compile("gcc", "c/round.c", &["-O2"], &program);
     let mut round = Command::new(program);
     round.arg(&host.address).arg(folder.path().join("device")).arg(&host.token);
     let said = run(&mut round);
