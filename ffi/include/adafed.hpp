@@ -243,7 +243,8 @@ class Model {
 
     /** One output for every whole input. */
     std::vector<float> predict(const float *inputs, std::size_t inputs_len) const {
-        std::vector<float> outputs(inputs_len / input_len() * output_len());
+        const std::size_t each = std::max<std::size_t>(input_len(), 1);
+        std::vector<float> outputs(inputs_len / each * output_len());
         detail::call(adafed_model_predict, model_.get(), inputs, inputs_len, outputs.data(),
                      outputs.size());
         return outputs;

@@ -14,7 +14,8 @@
  * Callbacks. `userdata` is handed back as it was given; it and the callback must live as long
  * as the configuration and every participant made with it. Callbacks of one configuration run
  * one at a time, but not always on the same thread: which one is said with each. They must
- * return: no exception, no longjmp. They must not use the participant that calls them.
+ * return: no exception, no longjmp. They must not use the participant that calls them, nor
+ * another one of the same configuration.
  */
 
 

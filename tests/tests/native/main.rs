@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use adafed::nn::{Model, ModelSpec};
-use adafed::wire::TaskSettings;
+use adafed::wire::{TaskPlan, TaskSettings};
 use adafed_tests::fixture::{Failure, plan, privacy};
 use adafed_tests::host::Host;
 use adafed_tests::process::Process;
@@ -73,6 +73,14 @@ fn assert_learnt(said: &str, weights: &Path) -> Result<(), Failure> {
     let share = share_predicted(said)?;
     assert!(share > 0.3, "{share}");
     assert!(weights.metadata()?.len() > 4 * 7850, "the model was written");
+    Ok(())
+}
+
+#[test]
+fn the_plan_that_comes_with_the_clients_is_whole() -> Result<(), Failure> {
+    let plan: TaskPlan = serde_json::from_str(include_str!("../../../examples/c/plan.json"))?;
+    plan.check()?;
+    assert_eq!(ModelSpec::from_json(&plan.model)?.layout()?, plan.layout);
     Ok(())
 }
 
