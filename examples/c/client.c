@@ -224,7 +224,8 @@ int main(int count, char **arguments) {
     adafed_status status = ADAFED_STATUS_OK;
     int finished = 0, result = 1;
 
-    snprintf(snapshot, sizeof snapshot, "%s.snapshot", arguments[3]);
+    /* In the folder: it is of use with the ledger there, and is lost with it. */
+    snprintf(snapshot, sizeof snapshot, "%s/client.snapshot", arguments[3]);
     snprintf(weights, sizeof weights, "%s.safetensors", arguments[3]);
     signal(SIGINT, stop);
     signal(SIGTERM, stop);
@@ -239,9 +240,7 @@ int main(int count, char **arguments) {
         status = adafed_participant_new(config, &participant, &error);
     }
     if (status == ADAFED_STATUS_OK) {
-        status = snapshot_restore(participant, snapshot, &error);
-    }
-    if (status == ADAFED_STATUS_OK) {
+        snapshot_restore(participant, snapshot);
         status = consider(participant, &error);
     }
     if (status == ADAFED_STATUS_OK) {

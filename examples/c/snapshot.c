@@ -43,20 +43,25 @@ adafed_status snapshot_keep(adafed_participant *participant, const char *path, a
     return status;
 }
 
-adafed_status snapshot_restore(adafed_participant *participant, const char *path, adafed_error **error) {
+void snapshot_restore(adafed_participant *participant, const char *path) {
     struct stat info;
     FILE *file = fopen(path, "rb");
     if (file == NULL) {
-        return ADAFED_STATUS_OK;
+        return;
     }
-    adafed_status status = ADAFED_STATUS_OK;
+    adafed_error *error = NULL;
     size_t len = fstat(fileno(file), &info) == 0 ? (size_t)info.st_size : 0;
     uint8_t *data = malloc(len + 1);
     if (data != NULL && fread(data, 1, len, file) == len) {
-        status = adafed_participant_restore(participant, data, len, error);
-        printf("restored %zu bytes\n", len);
+        if (adafed_participant_restore(participant, data, len, &error) == ADAFED_STATUS_OK) {
+            printf("restored %zu bytes\n", len);
+        } else {
+            /* Of another device, or of a folder that is lost: it is of no use any more. */
+            fprintf(stderr, "%s is left out: %s\n", path, adafed_error_message(error));
+            remove(path);
+        }
     }
+    adafed_error_free(error);
     free(data);
     fclose(file);
-    return status;
 }

@@ -116,7 +116,8 @@ class Participant:
                  labels, classes, conditions=lambda: GO):
         self._library, self._handle = library, None
         # ctypes forgets a callback that nobody holds.
-        self._conditions = CONDITIONS(lambda _: conditions())
+        self._conditions = CONDITIONS(lambda _: self._verdict(conditions))
+        self._raised = None
         config = c_void_p()
         library.call("config_new", task.encode(), byref(config))
         try:
@@ -134,9 +135,22 @@ class Participant:
         finally:
             library.function("config_free")(config)
 
+    def _verdict(self, conditions):
+        """What the app says; a pause where it fails, which is raised once the call returns."""
+        try:
+            return int(conditions())
+        except BaseException as error:  # ctypes would swallow it and leave the answer to chance
+            self._raised = error
+            return PAUSE
+
     def _get(self, name, kind):
         result = kind()
-        self._library.call(f"participant_{name}", self._handle, byref(result))
+        try:
+            self._library.call(f"participant_{name}", self._handle, byref(result))
+        finally:
+            raised, self._raised = self._raised, None
+        if raised is not None:
+            raise raised
         return result
 
     def tick(self):

@@ -11,6 +11,7 @@
 #include <adafed.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -84,20 +85,20 @@ struct Response {
     std::vector<std::uint8_t> body;
 };
 
-/** What an app may be asked and told. */
-struct Callbacks {
-    /** Writes example `index` into `input` and its target into `target`. */
-    std::function<void(std::size_t index, float *input, std::size_t input_len, float *target,
-                       std::size_t target_len)>
-        example;
-    std::function<adafed_verdict()> conditions;
-    std::function<void(const adafed_event &)> event;
-    std::function<void(std::uint32_t level, std::string_view line)> log;
+/** Writes example `index` into `input` and its target into `target`. */
+using ReadExample = std::function<void(std::size_t index, float *input, std::size_t input_len,
+                                       float *target, std::size_t target_len)>;
+using Conditions = std::function<adafed_verdict()>;
+using Events = std::function<void(const adafed_event &)>;
+using Log = std::function<void(std::uint32_t level, std::string_view line)>;
+/** Throws where no answer came. */
+using Transport = std::function<Response(const adafed_request &)>;
+
+/** Where the device's key is kept. */
+struct KeyStore {
     /** Empty where no key is kept yet; throws where the key store cannot be read. */
-    std::function<std::vector<std::uint8_t>()> load_key;
-    std::function<void(const std::uint8_t *key, std::size_t len)> save_key;
-    /** Throws where no answer came. */
-    std::function<Response(const adafed_request &)> transport;
+    std::function<std::vector<std::uint8_t>()> load;
+    std::function<void(const std::uint8_t *key, std::size_t len)> save;
 };
 
 /** Inputs of one shape, one after the other, with their labels. Copied when they are given. */
@@ -110,10 +111,11 @@ struct Examples {
     std::size_t classes;
 };
 
-/** What a participant is made from. */
+/** What a participant is made from. A participant keeps the callbacks that it was made with,
+ * whatever is set afterwards. */
 class Config {
   public:
-    explicit Config(const std::string &task) : callbacks_(std::make_shared<Callbacks>()) {
+    explicit Config(const std::string &task) {
         adafed_config *config = nullptr;
         detail::call(adafed_config_new, task.c_str(), &config);
         config_.reset(config);
@@ -143,40 +145,48 @@ class Config {
     }
 
     Config &examples(const std::vector<std::size_t> &shape, std::size_t count, std::size_t classes,
-                     decltype(Callbacks::example) read, std::size_t target_len = 1) {
-        callbacks_->example = std::move(read);
-        return set(adafed_config_set_example_callback, shape.data(), shape.size(), count, classes,
-                   target_len, &on_example, userdata());
+                     ReadExample read, std::size_t target_len = 1) {
+        const auto kept = std::make_shared<ReadExample>(std::move(read));
+        set(adafed_config_set_example_callback, shape.data(), shape.size(), count, classes,
+            target_len, &on_example, kept.get());
+        return keep(0, kept);
     }
 
-    Config &conditions(decltype(Callbacks::conditions) ask) {
-        callbacks_->conditions = std::move(ask);
-        return set(adafed_config_set_conditions, &on_conditions, userdata());
+    Config &conditions(Conditions ask) {
+        const auto kept = std::make_shared<Conditions>(std::move(ask));
+        set(adafed_config_set_conditions, &on_conditions, kept.get());
+        return keep(1, kept);
     }
 
-    Config &events(decltype(Callbacks::event) tell) {
-        callbacks_->event = std::move(tell);
-        return set(adafed_config_set_events, &on_event, userdata());
+    Config &events(Events tell) {
+        const auto kept = std::make_shared<Events>(std::move(tell));
+        set(adafed_config_set_events, &on_event, kept.get());
+        return keep(2, kept);
     }
 
-    Config &log(decltype(Callbacks::log) write) {
-        callbacks_->log = std::move(write);
-        return set(adafed_config_set_log, &on_log, userdata());
+    Config &log(Log write) {
+        const auto kept = std::make_shared<Log>(std::move(write));
+        set(adafed_config_set_log, &on_log, kept.get());
+        return keep(3, kept);
     }
 
-    Config &key_store(decltype(Callbacks::load_key) load, decltype(Callbacks::save_key) save) {
-        callbacks_->load_key = std::move(load);
-        callbacks_->save_key = std::move(save);
-        return set(adafed_config_set_key_store, &on_load_key, &on_save_key, userdata());
+    Config &key_store(KeyStore keys) {
+        const auto kept = std::make_shared<KeyStore>(std::move(keys));
+        set(adafed_config_set_key_store, &on_load_key, &on_save_key, kept.get());
+        return keep(4, kept);
     }
 
-    Config &transport(decltype(Callbacks::transport) send) {
-        callbacks_->transport = std::move(send);
-        return set(adafed_config_set_transport, &on_request, userdata());
+    Config &transport(Transport send) {
+        const auto kept = std::make_shared<Transport>(std::move(send));
+        set(adafed_config_set_transport, &on_request, kept.get());
+        return keep(5, kept);
     }
 
   private:
     friend class Participant;
+
+    /** One place a kind of callback: what was set last is what the next participant has. */
+    using Callbacks = std::array<std::shared_ptr<void>, 6>;
 
     template <typename Function, typename... Arguments>
     Config &set(Function function, Arguments... arguments) {
@@ -184,28 +194,34 @@ class Config {
         return *this;
     }
 
-    void *userdata() const noexcept { return callbacks_.get(); }
-    static Callbacks &of(void *userdata) noexcept { return *static_cast<Callbacks *>(userdata); }
+    Config &keep(std::size_t place, std::shared_ptr<void> callback) {
+        callbacks_[place] = std::move(callback);
+        return *this;
+    }
+
+    template <typename Callback> static Callback &of(void *userdata) noexcept {
+        return *static_cast<Callback *>(userdata);
+    }
 
     static std::int32_t on_example(void *userdata, std::size_t index, float *input,
                                    std::size_t input_len, float *target, std::size_t target_len) {
         return detail::shielded(
-            [&] { return of(userdata).example(index, input, input_len, target, target_len), 0; }, 1);
+            [&] { return of<ReadExample>(userdata)(index, input, input_len, target, target_len), 0; }, 1);
     }
     static std::uint32_t on_conditions(void *userdata) {
-        return detail::shielded([&] { return of(userdata).conditions(); }, ADAFED_VERDICT_PAUSE);
+        return detail::shielded([&] { return of<Conditions>(userdata)(); }, ADAFED_VERDICT_PAUSE);
     }
     static void on_event(void *userdata, const adafed_event *event) {
-        detail::shielded([&] { return of(userdata).event(*event), 0; }, 1);
+        detail::shielded([&] { return of<Events>(userdata)(*event), 0; }, 1);
     }
     static void on_log(void *userdata, std::uint32_t level, const char *line) {
-        detail::shielded([&] { return of(userdata).log(level, line), 0; }, 1);
+        detail::shielded([&] { return of<Log>(userdata)(level, line), 0; }, 1);
     }
     static std::int32_t on_load_key(void *userdata, std::uint8_t *key, std::size_t capacity,
                                     std::size_t *len) {
         return detail::shielded(
             [&] {
-                const std::vector<std::uint8_t> kept = of(userdata).load_key();
+                const std::vector<std::uint8_t> kept = of<KeyStore>(userdata).load();
                 if (kept.size() > capacity) {
                     return 1;
                 }
@@ -216,13 +232,13 @@ class Config {
             1);
     }
     static std::int32_t on_save_key(void *userdata, const std::uint8_t *key, std::size_t len) {
-        return detail::shielded([&] { return of(userdata).save_key(key, len), 0; }, 1);
+        return detail::shielded([&] { return of<KeyStore>(userdata).save(key, len), 0; }, 1);
     }
     static std::int32_t on_request(void *userdata, const adafed_request *request,
                                    adafed_response *response) {
         return detail::shielded(
             [&] {
-                const Response r = of(userdata).transport(*request);
+                const Response r = of<Transport>(userdata)(*request);
                 detail::call(adafed_response_set, response, r.status, r.body.data(),
                              r.body.size());
                 return 0;
@@ -230,7 +246,7 @@ class Config {
             1);
     }
 
-    std::shared_ptr<Callbacks> callbacks_;
+    Callbacks callbacks_;
     detail::Handle<adafed_config> config_;
 };
 
@@ -317,8 +333,8 @@ class Participant {
         }
     }
 
-    // Outlives the participant, which is declared after it.
-    std::shared_ptr<Callbacks> callbacks_;
+    // Outlive the participant, which is declared after them.
+    Config::Callbacks callbacks_;
     detail::Handle<adafed_participant> participant_;
 };
 

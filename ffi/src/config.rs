@@ -122,7 +122,10 @@ pub unsafe extern "C" fn adafed_config_set_server(
 }
 
 /// Sets the folder where key, ledger and the current round are kept; it is made if missing.
-/// Required. One participant has one folder to itself. All in it is as secret as the examples.
+/// Required. One participant has one folder to itself. The policy's cap is kept by the ledger
+/// in it, so the same examples have one folder, whatever the tasks: one after another. All in
+/// it is as secret as the examples, and it does not belong in backups: a ledger that is put
+/// back has forgotten charges.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn adafed_config_set_folder(
     config: Option<&mut Config>,
@@ -138,8 +141,8 @@ pub unsafe extern "C" fn adafed_config_set_folder(
 }
 
 /// Sets the device's own limits, which hold whatever a server asks: the largest epsilon over
-/// everything this device ever releases, and the delta at which it holds. Required. Replaces
-/// limits that were set before.
+/// everything that is ever released through this folder, over all tasks, and the delta at which
+/// it holds. Required. Replaces limits that were set before.
 #[unsafe(no_mangle)]
 pub extern "C" fn adafed_config_set_policy(
     config: Option<&mut Config>,
@@ -197,7 +200,7 @@ pub unsafe extern "C" fn adafed_config_set_token(
 
 /// Sets on how many threads of its own the participant trains: at least 1; as many as the
 /// machine has cores where it is not set. They begin with the first step of training and end
-/// with the participant and its models. Results do not depend on their number.
+/// with the participant. Results do not depend on their number.
 #[unsafe(no_mangle)]
 pub extern "C" fn adafed_config_set_threads(
     config: Option<&mut Config>,
@@ -345,7 +348,7 @@ pub extern "C" fn adafed_config_set_log(
 }
 
 /// Keeps the device's private key with the app, as in a Keychain or Keystore, instead of in
-/// the folder.
+/// the folder. A key that is in the folder already moves there.
 #[unsafe(no_mangle)]
 pub extern "C" fn adafed_config_set_key_store(
     config: Option<&mut Config>,

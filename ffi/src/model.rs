@@ -4,7 +4,6 @@ use std::ffi::c_char;
 use std::mem::MaybeUninit;
 use std::path::Path;
 
-use adafed::Threads;
 use adafed::participant::GlobalModel;
 
 use crate::error::{Error, Failure};
@@ -16,12 +15,11 @@ use crate::status::Status;
 /// used from several threads at once. It outlives the participant it came from.
 pub struct Model {
     global: GlobalModel,
-    threads: Threads,
 }
 
 impl Model {
-    pub(crate) fn new(global: GlobalModel, threads: Threads) -> Self {
-        Self { global, threads }
+    pub(crate) const fn new(global: GlobalModel) -> Self {
+        Self { global }
     }
 }
 
@@ -44,7 +42,8 @@ pub extern "C" fn adafed_model_parameters(model: Option<&Model>) -> usize {
 }
 
 /// Predicts: any number of whole inputs, one after the other, into as many outputs. `outputs`
-/// is the app's, of exactly that length, and is written on success only.
+/// is the app's, of exactly that length, need not be initialised, and is written on success
+/// only. All of it runs on the calling thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn adafed_model_predict(
     model: Option<&Model>,
@@ -55,20 +54,18 @@ pub unsafe extern "C" fn adafed_model_predict(
     error: Option<&mut MaybeUninit<Box<Error>>>,
 ) -> Status {
     guard::call(error, || {
-        let Model { global: GlobalModel { model, parameters }, threads } =
-            required(model, "the model")?;
+        let GlobalModel { model, parameters } = &required(model, "the model")?.global;
         // SAFETY: what the head of the header says about buffers.
-        let (inputs, outputs) = unsafe {
-            (
-                pointer::slice(inputs, inputs_len, "inputs")?,
-                pointer::slice_mut(outputs, outputs_len, "outputs")?,
-            )
-        };
+        let inputs = unsafe { pointer::slice(inputs, inputs_len, "inputs") }?;
         let batch = inputs_len / model.input_len();
         check_len("inputs", inputs_len, batch * model.input_len())?;
         check_len("outputs", outputs_len, batch * model.output_len())?;
-        outputs.copy_from_slice(&threads.run(|| model.predict(parameters, inputs, batch))?);
-        Ok(())
+        let mut found = Vec::with_capacity(outputs_len);
+        for inputs in inputs.chunks(model.micro_batch() * model.input_len()) {
+            found.extend(model.predict(parameters, inputs, inputs.len() / model.input_len())?);
+        }
+        // SAFETY: what the head of the header says about buffers.
+        unsafe { pointer::write(&found, outputs, "outputs") }
     })
 }
 

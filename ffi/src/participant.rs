@@ -29,7 +29,6 @@ pub struct Participant {
 struct Inner {
     participant: adafed::Participant<Box<dyn Transport>, DeviceStore>,
     listeners: Listeners,
-    threads: Threads,
 }
 
 #[cfg(test)]
@@ -96,11 +95,11 @@ impl Inner {
             .data(data)
             .policy(policy)
             .token(settings.token)
-            .threads(threads.clone());
+            .threads(threads);
         if let Some(conditions) = settings.conditions {
             builder = builder.conditions(conditions);
         }
-        Ok(Self { participant: builder.build()?, listeners: settings.listeners, threads })
+        Ok(Self { participant: builder.build()?, listeners: settings.listeners })
     }
 
     /// Tells the listeners of a failure on its way out.
@@ -201,7 +200,9 @@ pub extern "C" fn adafed_participant_run(
 }
 
 /// Asks the server for the task's plan, without agreeing to it: nothing is charged. A device
-/// that is not enrolled enrols.
+/// that is not enrolled enrols. From then on a round under another plan is refused until that
+/// one was asked for, too. Where the device would refuse, `verdict` says with which status, and
+/// an event why.
 #[unsafe(no_mangle)]
 pub extern "C" fn adafed_participant_offer(
     participant: Option<NonNull<Participant>>,
@@ -212,6 +213,7 @@ pub extern "C" fn adafed_participant_offer(
         with(participant, |inner| {
             let adafed::participant::Offer { plan, epsilon, refusal } =
                 inner.participant.offer()?;
+            let refusal = refusal.map(|refusal| inner.told(refusal));
             let privacy = plan.privacy;
             Ok(Offer {
                 epsilon: epsilon.epsilon,
@@ -221,7 +223,7 @@ pub extern "C" fn adafed_participant_offer(
                 parameters: plan.layout.len() as u64,
                 upload_bytes: plan.expected_update_bytes(privacy.rounds().saturating_sub(1)),
                 local_steps: privacy.local_steps,
-                verdict: refusal.as_ref().map_or(Status::Ok, Status::of),
+                verdict: refusal.map_or(Status::Ok, |refusal| refusal.status),
             })
         })
     })
@@ -291,8 +293,9 @@ pub extern "C" fn adafed_participant_save(
     })
 }
 
-/// Goes on from bytes of `adafed_participant_save`. A round whose release is recorded cannot
-/// be released again: the next tick sends the recorded bytes, or drops the round.
+/// Goes on from bytes of `adafed_participant_save` of this very device and folder; others are
+/// refused, and nothing has changed then. A round whose release is recorded cannot be released
+/// again: the next tick sends the recorded bytes, or drops the round.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn adafed_participant_restore(
     participant: Option<NonNull<Participant>>,
@@ -319,7 +322,7 @@ pub extern "C" fn adafed_participant_model(
     guard::give(model, error, || {
         with(participant, |inner| {
             let global = inner.participant.global_model()?.ok_or_else(|| nothing("model yet"))?;
-            Ok(Box::new(Model::new(global, inner.threads.clone())))
+            Ok(Box::new(Model::new(global)))
         })
     })
 }

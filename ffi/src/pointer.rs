@@ -45,21 +45,23 @@ pub(crate) unsafe fn slice<'a, T>(
     Ok(unsafe { std::slice::from_raw_parts(start, len) })
 }
 
-/// A buffer that is lent for the call to be written.
+/// Writes values into a buffer of the app, which need not be initialised.
 ///
 /// # Safety
-/// `start` is NULL, or the first of `len` initialised values that nobody else uses during `'a`.
-pub(crate) unsafe fn slice_mut<'a, T>(
+/// `start` is NULL, or the first of as many places that nobody else uses during the call.
+pub(crate) unsafe fn write<T: Copy>(
+    values: &[T],
     start: *mut T,
-    len: usize,
     what: &str,
-) -> Result<&'a mut [T], Failure> {
-    if len == 0 {
-        return Ok(&mut []);
+) -> Result<(), Failure> {
+    if values.is_empty() {
+        return Ok(());
     }
-    check(start.cast_const(), len, what)?;
-    // SAFETY: as in `slice`, and nobody else uses it.
-    Ok(unsafe { std::slice::from_raw_parts_mut(start, len) })
+    check(start.cast_const(), values.len(), what)?;
+    // SAFETY: not NULL, aligned and within the address space as just checked; the values are
+    // AdaFed's own, so they do not overlap the places; the rest is the caller's promise.
+    unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), start, values.len()) };
+    Ok(())
 }
 
 fn check<T>(start: *const T, len: usize, what: &str) -> Result<(), Failure> {

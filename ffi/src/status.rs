@@ -1,6 +1,6 @@
 //! What a call came to.
 
-use adafed::{Error, data, privacy, store};
+use adafed::{Error, data, nn, privacy, store};
 
 /// What a call came to. Blocks of a hundred say who is to blame; a number is never used again
 /// for something else, so that an unknown one can be judged by its block.
@@ -47,6 +47,8 @@ pub enum Status {
     LedgerFailed = 403,
     /// Environment: the operating system gave no randomness.
     NoRandomness = 404,
+    /// Environment: the system gave no threads.
+    NoThreads = 405,
     /// Callback: one of the app's callbacks failed, or gave a value that it may not.
     CallbackFailed = 500,
     /// Bug: AdaFed failed within; what is on disk is whole.
@@ -64,7 +66,12 @@ impl Status {
             Error::ExampleShape { .. }
             | Error::ExampleClasses { .. }
             | Error::TargetLength { .. } => Self::ExamplesDoNotFit,
+            // What only an example can bring up.
+            Error::Model(
+                nn::Error::Label { .. } | nn::Error::Token { .. } | nn::Error::NotFiniteLoss { .. },
+            ) => Self::InvalidExamples,
             Error::Model(_) | Error::Algorithm(_) => Self::InvalidModel,
+            Error::Threads { .. } => Self::NoThreads,
             Error::Missing { .. } => Self::Missing,
             Error::Server { .. } => Self::ServerRefused,
             Error::WrongContent { .. } | Error::Layout { .. } | Error::Wire(_) => {

@@ -42,6 +42,22 @@ pub enum Error {
         /// What is missing.
         what: &'static str,
     },
+    /// Caller: a saved round of another device, whose ledger it belongs to.
+    #[error(
+        "the saved round is of device {found}, this is {expected}; a device goes on with its own"
+    )]
+    OtherDevice {
+        /// Device that saved it.
+        found: adafed_wire::DeviceId,
+        /// This device.
+        expected: adafed_wire::DeviceId,
+    },
+    /// Environment: the system gave no threads to train on.
+    #[error("there are no threads to train on: {reason}")]
+    Threads {
+        /// What the system said.
+        reason: String,
+    },
     /// The host's conditions called off a step; nothing of it is left.
     #[error("the step was called off by the host's conditions; it will be repeated")]
     Interrupted,
@@ -101,6 +117,8 @@ impl Error {
             Self::TargetLength { .. } => "sdk/target-length",
             Self::ExampleClasses { .. } => "sdk/example-classes",
             Self::Missing { .. } => "sdk/missing",
+            Self::OtherDevice { .. } => "sdk/other-device",
+            Self::Threads { .. } => "sdk/threads",
             Self::Interrupted => "sdk/interrupted",
             Self::Server { code, .. } => code,
             Self::WrongContent { .. } => "sdk/wrong-content",
@@ -117,7 +135,7 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Transport(_) => true,
+            Self::Transport(_) | Self::Threads { .. } => true,
             // A repetition is signed anew, at a later time.
             Self::Server { code, .. } if code == "server/replayed" => true,
             Self::Server { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use adafed::data::digits;
+use adafed::data::{Examples, digits};
 use adafed::store::FileStore;
 use adafed::transport::HttpTransport;
 use adafed::{Activity, Conditions, Next, Participant, Threads, Verdict};
@@ -121,5 +121,64 @@ fn a_run_ends_with_the_task_or_when_it_is_told_to() -> Result<(), Failure> {
     device.run(|progress| seen.push(progress.activity.clone()))?;
     assert_eq!(seen.last(), Some(&Activity::Finished));
     assert!(device.epsilon().epsilon > 0.0);
+    Ok(())
+}
+
+#[test]
+fn a_saved_round_belongs_to_one_device_and_its_ledger() -> Result<(), Failure> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(folder.path(), &plan(privacy(1, 1, 2)?, 2)?)?;
+    let home = folder.path().join("device");
+    let mut device = host.device(&home, digits(1, 20), 20.0)?;
+    let mut other = host.device(&folder.path().join("other"), digits(1, 20), 20.0)?;
+    for device in [&mut device, &mut other] {
+        tick_until(device, |a| matches!(a, Activity::Joined { .. }))?;
+    }
+    let saved = device.save()?.ok_or("a round is in progress")?;
+    let refusal = other.restore(&saved).err().ok_or("it holds another device's noise")?;
+    assert_eq!(refusal.code(), "sdk/other-device");
+    tick_until(&mut other, |a| matches!(a, Activity::Uploaded { .. }))?;
+    // The folder is lost, but for the key: nothing says whether the round was released.
+    drop(device);
+    let key = std::fs::read(home.join("device.key"))?;
+    std::fs::remove_dir_all(&home)?;
+    std::fs::create_dir(&home)?;
+    std::fs::write(home.join("device.key"), key)?;
+    let mut device = host.device(&home, digits(1, 20), 20.0)?;
+    let refusal = device.restore(&saved).err().ok_or("its ledger knows no such task")?;
+    assert_eq!(refusal.code(), "privacy/not-charged");
+    assert!(device.save()?.is_none(), "nothing has changed");
+    Ok(())
+}
+
+#[test]
+fn a_round_goes_on_with_examples_that_fit_only() -> Result<(), Failure> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(folder.path(), &plan(privacy(1, 1, 2)?, 1)?)?;
+    let home = folder.path().join("device");
+    let mut device = host.device(&home, digits(1, 20), 20.0)?;
+    tick_until(&mut device, |a| matches!(a, Activity::Joined { .. }))?;
+    drop(device);
+    let small = Examples::new(vec![1, 2, 2], vec![0.0; 4], vec![0], 10)?;
+    let mut device = host.device(&home, small, 20.0)?;
+    let refusal = device.tick().err().ok_or("the model takes other shapes")?;
+    assert_eq!(refusal.code(), "sdk/example-shape");
+    assert_eq!(device.epsilon().epsilon, 0.0, "nothing was charged");
+    Ok(())
+}
+
+#[test]
+fn a_device_whose_key_was_lost_is_a_new_one() -> Result<(), Failure> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::start(folder.path(), &plan(privacy(1, 1, 2)?, 1)?)?;
+    let home = folder.path().join("device");
+    let mut device = host.device(&home, digits(1, 20), 20.0)?;
+    assert_eq!(device.tick()?.activity, Activity::Enrolled);
+    let name = device.device();
+    drop(device);
+    std::fs::remove_file(home.join("device.key"))?;
+    let mut device = host.device(&home, digits(1, 20), 20.0)?;
+    assert_ne!(device.device(), name);
+    assert_eq!(device.tick()?.activity, Activity::Enrolled);
     Ok(())
 }

@@ -86,7 +86,15 @@ impl Store for DeviceStore {
     }
 
     fn load(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        self.keys_for(name).map_or_else(|| self.folder.load(name), HostKeys::load)
+        let Some(keys) = self.keys_for(name) else { return self.folder.load(name) };
+        if let Some(key) = keys.load()? {
+            return Ok(Some(key));
+        }
+        // A key from before the app had a key store moves there: it is the same device.
+        let Some(key) = self.folder.load(name)? else { return Ok(None) };
+        keys.save(&key)?;
+        self.folder.remove(name)?;
+        Ok(Some(key))
     }
 
     fn save(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {

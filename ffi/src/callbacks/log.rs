@@ -20,7 +20,8 @@ pub enum LogLevel {
     Info = 3,
 }
 
-/// Takes a line without its end. It holds names, counts and codes, nothing of an example.
+/// Takes a line without its end and without control characters. It holds names, counts and
+/// codes, nothing of an example; an error's message is for the app alone.
 /// Called on the thread that called into AdaFed; the line lives until it returns.
 pub type LogCallback =
     Option<unsafe extern "C" fn(userdata: *mut c_void, level: u32, line: *const c_char)>;
@@ -61,7 +62,7 @@ impl Listeners {
     pub(crate) fn failure(&self, failure: &Failure) {
         let refused = failure.status == Status::RefusedByPolicy;
         let kind = if refused { Activity::Refused } else { Activity::Failed };
-        self.log(LogLevel::Error, &format!("{}: {}", failure.code, failure.message));
+        self.log(LogLevel::Error, &format!("{:?}: {}", failure.status, failure.code));
         self.event(kind, (0, 0), &failure.code, &failure.message);
     }
 
@@ -77,7 +78,7 @@ impl Listeners {
 
     fn log(&self, level: LogLevel, line: &str) {
         let Some((write, userdata)) = &self.log else { return };
-        let line = pointer::c_string(line);
+        let line = pointer::c_string(&line.replace(char::is_control, " "));
         let _turn = self.turn.take();
         // SAFETY: the app's promise is a function of this type; the line outlives the call.
         unsafe { write(userdata.0, level as u32, line.as_ptr()) };

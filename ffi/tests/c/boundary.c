@@ -217,6 +217,26 @@ static void key_stores_that_fail_stop_the_start(const char *folder) {
     adafed_config_free(config);
 }
 
+/* A key from before there was a key store is the device's still. */
+static void a_key_in_the_folder_moves_to_the_key_store(const char *folder) {
+    struct key key = {{0}, 0};
+    adafed_participant *participant = NULL;
+    adafed_bytes *before = NULL, *after = NULL;
+    adafed_config *config = whole_config(under(folder, "moved"), silent, NULL);
+    EXPECT(ADAFED_STATUS_OK, adafed_participant_new(config, &participant, &error));
+    EXPECT(ADAFED_STATUS_OK, adafed_participant_device(participant, &before, &error));
+    adafed_participant_free(participant);
+    EXPECT(ADAFED_STATUS_OK, adafed_config_set_key_store(config, load_key, save_key, &key, &error));
+    EXPECT(ADAFED_STATUS_OK, adafed_participant_new(config, &participant, &error));
+    EXPECT(ADAFED_STATUS_OK, adafed_participant_device(participant, &after, &error));
+    CHECK(strcmp((const char *)adafed_bytes_data(before), (const char *)adafed_bytes_data(after)) == 0);
+    CHECK(key.len > 0 && fopen(under(folder, "moved/device.key"), "r") == NULL);
+    adafed_bytes_free(before);
+    adafed_bytes_free(after);
+    adafed_participant_free(participant);
+    adafed_config_free(config);
+}
+
 static void a_participant_without_a_server_waits(const char *folder) {
     int requests = 0, events = 0, lines = 0;
     uint32_t said = ADAFED_VERDICT_GO;
@@ -332,6 +352,7 @@ int main(int count, char **arguments) {
     wrong_examples_are_refused();
     what_is_missing_is_named(arguments[1]);
     key_stores_that_fail_stop_the_start(arguments[1]);
+    a_key_in_the_folder_moves_to_the_key_store(arguments[1]);
     a_participant_without_a_server_waits(arguments[1]);
     servers_that_misbehave_are_statuses(arguments[1]);
     a_callback_that_calls_back_is_refused(arguments[1]);

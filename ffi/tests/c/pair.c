@@ -60,6 +60,31 @@ static void failing_examples_are_a_status(adafed_participant *participant, atomi
     CHECK(progress.activity == ADAFED_ACTIVITY_TRAINED && progress.steps == 1);
 }
 
+/* Comes back to a round in progress with examples of another shape: refused, before the
+ * callback is given buffers of a length that it does not expect. */
+static adafed_participant *come_back(adafed_participant *participant, char **arguments,
+                                     atomic_int *counts) {
+    const size_t larger[3] = {1, 64, 64};
+    adafed_progress progress;
+    for (int fits = 0; fits < 2; fits++) {
+        adafed_participant_free(participant);
+        adafed_config *config = live_config(arguments[1], arguments[2], arguments[4]);
+        set_examples(config, EXAMPLES, read_example, NULL);
+        if (!fits) {
+            EXPECT(ADAFED_STATUS_OK,
+                   adafed_config_set_example_callback(config, larger, 3, EXAMPLES, CLASSES, 1,
+                                                      read_example, NULL, &error));
+        }
+        EXPECT(ADAFED_STATUS_OK, adafed_config_set_events(config, count_event, counts, &error));
+        participant = start(config);
+        if (!fits) {
+            EXPECT(ADAFED_STATUS_EXAMPLES_DO_NOT_FIT,
+                   adafed_participant_tick(participant, &progress, &error));
+        }
+    }
+    return participant;
+}
+
 static void predict(adafed_participant *participant, float outputs[CLASSES]) {
     float input[28 * 28], target;
     adafed_model *model = NULL;
@@ -98,9 +123,10 @@ int main(int count, char **arguments) {
     /* It waits for a cohort of two. */
     others_are_turned_away(running);
     failing_examples_are_a_status(mine, &broken);
+    mine = come_back(mine, arguments, counts);
     tick_until(mine, ADAFED_ACTIVITY_FINISHED);
     CHECK(pthread_join(thread, NULL) == 0);
-    CHECK(counts[1] == 3 && others[1] == 0);
+    CHECK(counts[1] == 4 && others[1] == 0);
 
     float outputs[2][CLASSES];
     predict(mine, outputs[0]);

@@ -49,12 +49,13 @@ void errors_are_exceptions() {
 void exceptions_of_callbacks_are_failures(const std::string &folder) {
     int lines = 0;
     adafed::Config config = whole_config(folder);
-    config.key_store([]() -> std::vector<std::uint8_t> { throw 1; },
-                     [](const std::uint8_t *, std::size_t) {});
+    config.key_store({[]() -> std::vector<std::uint8_t> { throw 1; },
+                      [](const std::uint8_t *, std::size_t) {}});
     CHECK(failure([&] { adafed::Participant participant(config); }) == ADAFED_STATUS_CALLBACK_FAILED);
     std::vector<std::uint8_t> key;
-    config.key_store([&] { return key; },
-                     [&](const std::uint8_t *bytes, std::size_t len) { key.assign(bytes, bytes + len); });
+    config.key_store({[&] { return key; }, [&](const std::uint8_t *bytes, std::size_t len) {
+                          key.assign(bytes, bytes + len);
+                      }});
     config.events([](const adafed_event &) { throw std::runtime_error("not told"); });
     config.log([&](std::uint32_t, std::string_view line) { lines += !line.empty(); });
     adafed::Participant participant(config);
@@ -75,6 +76,21 @@ void a_condition_that_throws_is_a_pause(const std::string &folder) {
     CHECK(participant.tick().activity == ADAFED_ACTIVITY_PAUSED);
 }
 
+// What is set later is for the participants that are made later.
+void a_participant_keeps_its_callbacks(const std::string &folder) {
+    int first = 0, second = 0;
+    adafed::Config config = whole_config(folder + "-1");
+    config.events([&](const adafed_event &) { first++; });
+    adafed::Participant one(config);
+    config.folder(folder + "-2").events([&](const adafed_event &) { second++; });
+    CHECK(failure([&] { config.examples({0}, 1, 2, nullptr); }) == ADAFED_STATUS_INVALID_EXAMPLES);
+    adafed::Participant two(config);
+    one.tick();
+    CHECK(first == 1 && second == 0);
+    two.tick();
+    CHECK(first == 1 && second == 1);
+}
+
 } // namespace
 
 int main(int count, char **arguments) {
@@ -83,6 +99,7 @@ int main(int count, char **arguments) {
     errors_are_exceptions();
     exceptions_of_callbacks_are_failures(folder + "/callbacks");
     a_condition_that_throws_is_a_pause(folder + "/conditions");
+    a_participant_keeps_its_callbacks(folder + "/kept");
     std::cout << "wrapper: all as expected" << std::endl;
     return 0;
 }

@@ -4,10 +4,12 @@
  * Objects. adafed_<type>_new makes one and adafed_<type>_free frees it; freeing NULL is
  * nothing; using a freed one is undefined. An object may be used from any thread, by one at a
  * time; a participant sees to that itself, and says ADAFED_STATUS_IN_USE. Participants share
- * nothing: there may be several, each with a folder of its own.
+ * nothing: there may be several, each with a folder, and so a ledger and a budget, of its own.
+ * Two of them must not have the same examples, or those are paid for twice.
  *
  * Calls. Inputs come first and are lent for the call: text ends with a zero and is UTF-8,
- * buffers have the length that goes with them and may be NULL where it is 0. Outputs come
+ * buffers have the length that goes with them and may be NULL where it is 0; nothing that is
+ * lent may overlap an output. Outputs come
  * last and are written only with ADAFED_STATUS_OK. `error` may be NULL; where it is not, a
  * failure puts an object there that the caller frees, and success leaves it alone.
  *
@@ -125,6 +127,10 @@ enum adafed_status
      * Environment: the operating system gave no randomness.
      */
     ADAFED_STATUS_NO_RANDOMNESS = 404,
+    /**
+     * Environment: the system gave no threads.
+     */
+    ADAFED_STATUS_NO_THREADS = 405,
     /**
      * Callback: one of the app's callbacks failed, or gave a value that it may not.
      */
@@ -391,7 +397,8 @@ typedef void (*adafed_event_callback)(void *userdata,
                                       const struct adafed_event *event);
 
 /**
- * Takes a line without its end. It holds names, counts and codes, nothing of an example.
+ * Takes a line without its end and without control characters. It holds names, counts and
+ * codes, nothing of an example; an error's message is for the app alone.
  * Called on the thread that called into AdaFed; the line lives until it returns.
  */
 typedef void (*adafed_log_callback)(void *userdata,
@@ -612,7 +619,10 @@ adafed_status adafed_config_set_server(struct adafed_config *config,
 
 /**
  * Sets the folder where key, ledger and the current round are kept; it is made if missing.
- * Required. One participant has one folder to itself. All in it is as secret as the examples.
+ * Required. One participant has one folder to itself. The policy's cap is kept by the ledger
+ * in it, so the same examples have one folder, whatever the tasks: one after another. All in
+ * it is as secret as the examples, and it does not belong in backups: a ledger that is put
+ * back has forgotten charges.
  */
 adafed_status adafed_config_set_folder(struct adafed_config *config,
                                        const char *folder,
@@ -620,8 +630,8 @@ adafed_status adafed_config_set_folder(struct adafed_config *config,
 
 /**
  * Sets the device's own limits, which hold whatever a server asks: the largest epsilon over
- * everything this device ever releases, and the delta at which it holds. Required. Replaces
- * limits that were set before.
+ * everything that is ever released through this folder, over all tasks, and the delta at which
+ * it holds. Required. Replaces limits that were set before.
  */
 adafed_status adafed_config_set_policy(struct adafed_config *config,
                                        double epsilon_cap,
@@ -654,7 +664,7 @@ adafed_status adafed_config_set_token(struct adafed_config *config,
 /**
  * Sets on how many threads of its own the participant trains: at least 1; as many as the
  * machine has cores where it is not set. They begin with the first step of training and end
- * with the participant and its models. Results do not depend on their number.
+ * with the participant. Results do not depend on their number.
  */
 adafed_status adafed_config_set_threads(struct adafed_config *config,
                                         size_t threads,
@@ -729,7 +739,7 @@ adafed_status adafed_config_set_log(struct adafed_config *config,
 
 /**
  * Keeps the device's private key with the app, as in a Keychain or Keystore, instead of in
- * the folder.
+ * the folder. A key that is in the folder already moves there.
  */
 adafed_status adafed_config_set_key_store(struct adafed_config *config,
                                           adafed_load_key_callback load,
@@ -789,7 +799,8 @@ size_t adafed_model_parameters(const struct adafed_model *model);
 
 /**
  * Predicts: any number of whole inputs, one after the other, into as many outputs. `outputs`
- * is the app's, of exactly that length, and is written on success only.
+ * is the app's, of exactly that length, need not be initialised, and is written on success
+ * only. All of it runs on the calling thread.
  */
 adafed_status adafed_model_predict(const struct adafed_model *model,
                                    const float *inputs,
@@ -845,7 +856,9 @@ adafed_status adafed_participant_run(struct adafed_participant *participant,
 
 /**
  * Asks the server for the task's plan, without agreeing to it: nothing is charged. A device
- * that is not enrolled enrols.
+ * that is not enrolled enrols. From then on a round under another plan is refused until that
+ * one was asked for, too. Where the device would refuse, `verdict` says with which status, and
+ * an event why.
  */
 adafed_status adafed_participant_offer(struct adafed_participant *participant,
                                        struct adafed_offer *offer,
@@ -883,8 +896,9 @@ adafed_status adafed_participant_save(struct adafed_participant *participant,
                                       struct adafed_error **error);
 
 /**
- * Goes on from bytes of `adafed_participant_save`. A round whose release is recorded cannot
- * be released again: the next tick sends the recorded bytes, or drops the round.
+ * Goes on from bytes of `adafed_participant_save` of this very device and folder; others are
+ * refused, and nothing has changed then. A round whose release is recorded cannot be released
+ * again: the next tick sends the recorded bytes, or drops the round.
  */
 adafed_status adafed_participant_restore(struct adafed_participant *participant,
                                          const uint8_t *saved,

@@ -6,8 +6,9 @@ use super::cpu::{Workspace, loss};
 use super::{BoundModel, Error, Model};
 
 impl Model {
-    /// Outputs (logits) `[batch, output_len]` for `inputs` `[batch, input_len]`. Micro-batches
-    /// run in parallel on rayon's current pool; the bits do not depend on it.
+    /// Outputs (logits) `[batch, output_len]` for `inputs` `[batch, input_len]`. A single
+    /// micro-batch runs on the calling thread, several in parallel on rayon's current pool; the
+    /// bits do not depend on it.
     ///
     /// # Errors
     /// [`Error::Parameters`], [`Error::Inputs`], [`Error::Token`].
@@ -21,6 +22,10 @@ impl Model {
         let bound = self.bind(parameters)?;
         let mut outputs = vec![0.0; batch * self.output_len()];
         let most = self.micro_batch();
+        if batch <= most {
+            bound.outputs(inputs, &mut outputs);
+            return Ok(outputs);
+        }
         let pieces = inputs.par_chunks(most * self.input_len());
         let results = outputs.par_chunks_mut(most * self.output_len());
         pieces.zip(results).for_each(|(inputs, outputs)| bound.outputs(inputs, outputs));

@@ -108,8 +108,10 @@ impl<T: Transport, S: Store> Builder<T, S> {
         let key = load_key(&store)?;
         let ledger = Ledger::open(store.ledger()?, policy)?;
         let phase = resume(&store, &ledger, &self.task)?;
-        let enrolled = store.load(entry::ENROLLED)?.is_some();
         let connection = Connection::new(transport, key, self.clock.clone());
+        // A device with another key is another device: the server does not know it yet.
+        let name = connection.device().to_string();
+        let enrolled = store.load(entry::ENROLLED)?.is_some_and(|known| known == name.as_bytes());
         let mut participant = Participant {
             task: self.task,
             token: self.token,
@@ -122,6 +124,7 @@ impl<T: Transport, S: Store> Builder<T, S> {
             threads: self.threads,
             phase,
             known_model: None,
+            offered: None,
             enrolled,
             failures: 0,
             report: None,

@@ -16,13 +16,15 @@ use std::sync::Arc;
 use adafed_privacy::accounting::EpsilonBound;
 use adafed_privacy::report::PrivacyReport;
 use adafed_privacy::{Ledger, Policy};
-use adafed_wire::{CheckinRequest, CheckinResponse, DeviceId, Digest, TaskId, decode, path};
+use adafed_wire::{
+    CheckinRequest, CheckinResponse, DeviceId, Digest, TaskId, decode, encode, path,
+};
 
 pub use builder::Builder;
 pub use conditions::{Conditions, Verdict};
 use connection::Connection;
 pub use connection::Traffic;
-use job::{Job, Outbox};
+use job::{Job, Outbox, Snapshot};
 pub use offer::{GlobalModel, Offer};
 
 use crate::Error;
@@ -141,6 +143,8 @@ pub struct Participant<T, S: Store> {
     phase: Phase,
     /// The model that the last round started from.
     known_model: Option<Digest>,
+    /// Digest of the plan that the app was last shown.
+    offered: Option<String>,
     enrolled: bool,
     failures: u32,
     /// The last report that was kept.
@@ -190,7 +194,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
 
     fn enrol(&mut self) -> Result<Progress, Error> {
         self.connection.enrol(&self.token)?;
-        self.store.save(entry::ENROLLED, b"")?;
+        self.store.save(entry::ENROLLED, self.device().to_string().as_bytes())?;
         self.enrolled = true;
         progress(Activity::Enrolled, Next::Now)
     }
@@ -201,7 +205,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
         let answer = self.connection.post(path::CHECKIN, &request)?;
         match decode(&answer)? {
             CheckinResponse::Wait { retry_after_ms } => {
-                let at_ms = self.clock.now_ms().saturating_add(retry_after_ms);
+                let at_ms = self.clock.now_ms() + retry_after_ms.min(LONGEST_WAIT_MS);
                 self.phase = Phase::CheckIn { at_ms };
                 progress(Activity::Waited, Next::At(at_ms))
             }
@@ -218,8 +222,8 @@ impl<T: Transport, S: Store> Participant<T, S> {
     fn join(&mut self, assignment: &adafed_wire::Assignment) -> Result<Progress, Error> {
         let round = assignment.round;
         let job = Job::fetch(&mut self.connection, &self.task, assignment)?;
-        job.check_examples(&*self.data)?;
-        self.ledger.policy().admit_examples(self.data.len())?;
+        self.check_offered(&job.plan_digest())?;
+        check_data(&job, &*self.data, self.ledger.policy())?;
         self.ledger.accept(self.task.as_str(), &job.plan_digest(), &job.plan().privacy)?;
         self.keep_plan(&job)?;
         self.store.save(entry::ROUND, &job.save()?)?;
@@ -233,6 +237,8 @@ impl<T: Transport, S: Store> Participant<T, S> {
     fn train(&mut self) -> Result<Progress, Error> {
         let Phase::Training(job) = &mut self.phase else { return self.idle() };
         let round = job.round();
+        // The app may have come back with other examples than it joined with.
+        check_data(job, &*self.data, self.ledger.policy())?;
         let permit = match self.ledger.charge(self.task.as_str(), round) {
             // An older snapshot of a round that was released since: never again.
             Err(adafed_privacy::Error::AlreadyReleased { .. }) => return self.forget(round),
@@ -240,7 +246,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
         };
         if !job.is_complete() {
             let (data, conditions) = (&*self.data, &*self.conditions);
-            self.threads.run(|| job.step(data, &permit, conditions))?;
+            self.threads.run(|| job.step(data, &permit, conditions))??;
             let steps = job.steps();
             return progress(Activity::Trained { round, steps }, Next::Now);
         }
@@ -318,23 +324,53 @@ impl<T: Transport, S: Store> Participant<T, S> {
     /// # Errors
     /// When the state cannot be encoded.
     pub fn save(&self) -> Result<Option<Vec<u8>>, Error> {
-        match &self.phase {
-            Phase::Training(job) => job.save().map(Some),
-            _ => Ok(None),
-        }
+        let Phase::Training(job) = &self.phase else { return Ok(None) };
+        let snapshot = Snapshot { device: self.device(), round: job.save()? };
+        Ok(Some(encode(&snapshot)?))
     }
 
     /// Goes on from bytes of [`Participant::save`]. A round whose release is already
     /// recorded is dropped at the next tick: it cannot be released twice.
     ///
     /// # Errors
-    /// When the bytes are not a saved round of this task.
+    /// When the bytes are not a saved round of this task; [`Error::OtherDevice`] when they are
+    /// another device's, whose ledger says whether the round was released; and
+    /// [`Error::Privacy`] when this device's ledger never accepted the round's plan, as after
+    /// its folder was lost.
     pub fn restore(&mut self, saved: &[u8]) -> Result<(), Error> {
-        let job = Job::restore(saved, &self.task)?;
+        let Snapshot { device, round } = decode(saved)?;
+        if device != self.device() {
+            return Err(Error::OtherDevice { found: device, expected: self.device() });
+        }
+        let job = Job::restore(&round, &self.task)?;
+        self.check_accepted(&job)?;
+        check_data(&job, &*self.data, self.ledger.policy())?;
         self.keep_plan(&job)?;
-        self.store.save(entry::ROUND, saved)?;
+        self.store.save(entry::ROUND, &round)?;
         self.phase = Phase::Training(Box::new(job));
         Ok(())
+    }
+
+    /// Refuses a round whose plan is not in the ledger: it could never be charged.
+    fn check_accepted(&self, job: &Job) -> Result<(), Error> {
+        let (task, digest) = (self.task.as_str(), job.plan_digest());
+        if self.ledger.tasks().any(|(name, accepted, _)| name == task && accepted == digest) {
+            return Ok(());
+        }
+        let (task, round) = (task.to_owned(), job.round());
+        Err(adafed_privacy::Error::NotCharged { task, round }.into())
+    }
+
+    /// Refuses a plan that is not the one the app was last shown.
+    fn check_offered(&self, digest: &str) -> Result<(), Error> {
+        match &self.offered {
+            Some(known) if known != digest => {
+                let (task, known) = (self.task.to_string(), known.clone());
+                let offered = digest.to_owned();
+                Err(adafed_privacy::Error::PlanChanged { task, known, offered }.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The device's name.
@@ -383,4 +419,11 @@ impl<T: Transport, S: Store> Participant<T, S> {
 
 fn progress(activity: Activity, next: Next) -> Result<Progress, Error> {
     Ok(Progress { activity, next })
+}
+
+/// Refuses examples that the round's model or the policy do not take, before anything is
+/// charged.
+fn check_data(job: &Job, data: &dyn Dataset, policy: &Policy) -> Result<(), Error> {
+    job.check_examples(data)?;
+    Ok(policy.admit_examples(data.len())?)
 }

@@ -31,20 +31,26 @@ pub struct GlobalModel {
 
 impl<T: Transport, S: Store> Participant<T, S> {
     /// Asks for the task's plan, without agreeing to it: nothing is charged or recorded.
-    /// A device that is not yet enrolled enrols.
+    /// A device that is not yet enrolled enrols. From then on a round under another plan is
+    /// refused ([`adafed_privacy::Error::PlanChanged`]) until that one was asked for, too.
     ///
     /// # Errors
-    /// Those of the exchange, and [`Error::Wire`] for a plan that contradicts itself.
+    /// Those of the exchange, [`Error::WrongContent`] for another task's plan, and
+    /// [`Error::Wire`] for one that contradicts itself.
     pub fn offer(&mut self) -> Result<Offer, Error> {
         if !self.enrolled {
             self.enrol()?;
         }
         let plan = self.connection.offered_plan::<TaskPlan>(&self.task)?;
-        plan.check()?;
         let digest = plan.digest()?.to_string();
+        if plan.task != self.task {
+            return Err(Error::WrongContent { what: "plan", digest });
+        }
+        plan.check()?;
         let admitted = self.ledger.admits(self.task.as_str(), &digest, &plan.privacy);
         let enough = || self.ledger.policy().admit_examples(self.data.len());
         let refusal = admitted.and_then(|()| enough()).err().map(Error::from);
+        self.offered = Some(digest);
         Ok(Offer { epsilon: plan.privacy.epsilon(), plan, refusal })
     }
 

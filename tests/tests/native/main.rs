@@ -105,6 +105,7 @@ fn killed_and_resumed(compiler: &str) -> Result<(), Failure> {
     killed.kill()?;
     // A twin has the same state, but no snapshot: it trains the round from its start.
     run(Command::new("cp").arg("-r").arg(scene.home("device")).arg(scene.home("twin")));
+    std::fs::remove_file(scene.home("twin").join("client.snapshot"))?;
     let said = run(client("device").arg("released"));
     assert!(said.contains("restored"), "{said}");
     assert!(!said.contains("step 1 ") && said.contains("step 12 "), "{said}");
