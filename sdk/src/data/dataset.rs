@@ -104,6 +104,15 @@ impl Examples {
         Ok(Self { shape, width, inputs, labels: Vec::new(), targets, target_len, classes: 0 })
     }
 
+    /// The same targets with other inputs, one of `shape` for each.
+    ///
+    /// # Errors
+    /// As [`Examples::new`] about inputs.
+    pub fn with_inputs(&self, shape: Vec<usize>, inputs: Vec<f32>) -> Result<Self, Error> {
+        let other = Self::with_targets(shape, inputs, self.targets.clone(), self.target_len)?;
+        Ok(Self { labels: self.labels.clone(), classes: self.classes, ..other })
+    }
+
     /// Number of examples.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -12,6 +12,7 @@
 mod dataset;
 mod digits;
 mod error;
+pub mod features;
 mod idx;
 
 pub use dataset::{Dataset, Examples};
