@@ -86,6 +86,19 @@ pub enum Error {
         /// What the app said.
         reason: String,
     },
+    /// Caller: a scattering transform that does not fit its images.
+    #[error(
+        "scattering over {scales} scales and {angles} angles does not fit images of shape \
+         {shape:?}; take at least 1 scale and 1 angle, and no side shorter than 2^scales"
+    )]
+    Scattering {
+        /// Shape of the images.
+        shape: Vec<usize>,
+        /// Scales asked for.
+        scales: usize,
+        /// Angles asked for.
+        angles: usize,
+    },
     /// Environment: a file of the set is not there.
     #[error(
         "{} is not in {}; put one of {looked_for:?} there, or use the built-in digits",
@@ -198,6 +211,7 @@ impl Error {
             Self::Targets { .. } => "data/targets",
             Self::Buffer { .. } => "data/buffer",
             Self::Source { .. } => "data/source",
+            Self::Scattering { .. } => "data/scattering",
             Self::Missing { .. } => "data/missing",
             Self::Read { .. } => "data/read",
             Self::Magic { .. } => "data/magic",

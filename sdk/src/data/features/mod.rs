@@ -5,8 +5,11 @@
 //! Each map here is a function of a few public numbers, at most a seed, so a task carries those
 //! and not its weights. It reads one example at a time, so it changes no guarantee.
 
+mod scattering;
+
 use rayon::prelude::*;
 
+pub use self::scattering::Scattering;
 use super::{Error, Examples};
 
 /// A map of one example's input to another one.
