@@ -188,7 +188,7 @@ fn measure(options: &Options, threads: usize) -> Result<Measured, Failure> {
         examples_per_s: rates[rates.len() / 2],
         examples_per_s_min: rates[0],
         examples_per_s_max: rates[rates.len() - 1],
-        peak_rss_mb: peak_rss_mb(),
+        peak_rss_mb: crate::memory::peak_rss_mb(),
         share_gemm: share(shares.gemm),
         share_noise: noise.as_secs_f64() / wall,
         share_per_example: share(shares.per_example),
@@ -343,13 +343,4 @@ fn permit(plan: &PrivacyPlan) -> Result<Permit, Failure> {
         Ledger::open(EphemeralStore::default(), Policy { least_noise_multiplier, ..any })?;
     ledger.accept("bench", "digest", plan)?;
     Ok(ledger.charge("bench", 0)?)
-}
-
-/// Peak resident memory of this process, in MB of 10^6 bytes; 0 where the system does not
-/// tell.
-fn peak_rss_mb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    kib.unwrap_or(0.0) * 1024.0 / 1e6
 }

@@ -15,6 +15,13 @@ pub(crate) fn library() -> &'static Path {
     FOLDER.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "-p", "adafed-ffi", "--message-format=json"]);
+        // What Cargo tells a test of its package would make build scripts run again, here and
+        // in the next build outside.
+        let told =
+            |name: &String| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        std::env::vars().map(|(name, _)| name).filter(told).for_each(|name| {
+            cargo.env_remove(name);
+        });
         let output = cargo.current_dir(CRATE).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);

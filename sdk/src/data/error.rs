@@ -99,6 +99,15 @@ pub enum Error {
         /// Angles asked for.
         angles: usize,
     },
+    /// Caller: patch features that do not fit their images.
+    #[error(
+        "patch features do not fit images of shape {shape:?}; take patches smaller than the \
+         images, at least as many positions as cells of the grid, and numbers above 0"
+    )]
+    Patches {
+        /// Shape of the images.
+        shape: Vec<usize>,
+    },
     /// Environment: a file of the set is not there.
     #[error(
         "{} is not in {}; put one of {looked_for:?} there, or use the built-in digits",
@@ -212,6 +221,7 @@ impl Error {
             Self::Buffer { .. } => "data/buffer",
             Self::Source { .. } => "data/source",
             Self::Scattering { .. } => "data/scattering",
+            Self::Patches { .. } => "data/patches",
             Self::Missing { .. } => "data/missing",
             Self::Read { .. } => "data/read",
             Self::Magic { .. } => "data/magic",

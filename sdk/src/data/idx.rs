@@ -5,21 +5,14 @@
 //! whoever wrote the file: it is compared with what the file can hold before any
 //! memory is taken for it.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
-
+use super::file::{find, open, read_error, read_exactly};
 use super::{Error, Examples, scale_pixel};
 
 const UNSIGNED_BYTE: u32 = 0x08;
 const CLASSES: usize = 10;
-/// No accepted file holds more data than this; MNIST holds 47 MB.
-const MOST_BYTES: u64 = 1 << 30;
-/// Deflate cannot shrink data by more than 1032 to 1 (zlib's technical notes, "Maximum
-/// compression factor").
-const MOST_DEFLATE_FACTOR: u64 = 1032;
 
 /// Reads the training and the test set of MNIST, Fashion-MNIST or any set laid out like
 /// them: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte`,
@@ -34,22 +27,15 @@ pub fn load_mnist_like(directory: &Path) -> Result<(Examples, Examples), Error> 
     // All four are found before the first is unpacked, so a missing one is told at once.
     let mut paths = Vec::with_capacity(4);
     for set in ["train", "t10k"] {
-        paths.push(find(directory, &format!("{set}-images-idx3-ubyte"))?);
-        paths.push(find(directory, &format!("{set}-labels-idx1-ubyte"))?);
+        for role in ["images-idx3", "labels-idx1"] {
+            let name = format!("{set}-{role}-ubyte");
+            let dotted = name.replace("-idx", ".idx");
+            let names =
+                [name.clone(), format!("{name}.gz"), dotted.clone(), format!("{dotted}.gz")];
+            paths.push(find(directory, &names)?);
+        }
     }
     Ok((read_pair(&paths[0], &paths[1])?, read_pair(&paths[2], &paths[3])?))
-}
-
-/// First of the accepted spellings of `name` that exists.
-fn find(directory: &Path, name: &str) -> Result<PathBuf, Error> {
-    let dotted = name.replace("-idx", ".idx");
-    let looked_for =
-        vec![name.to_owned(), format!("{name}.gz"), dotted.clone(), format!("{dotted}.gz")];
-    looked_for
-        .iter()
-        .map(|name| directory.join(name))
-        .find(|path| path.exists())
-        .ok_or_else(|| Error::Missing { directory: directory.to_owned(), looked_for })
 }
 
 fn read_pair(images_path: &Path, labels_path: &Path) -> Result<Examples, Error> {
@@ -91,22 +77,6 @@ fn read_idx(path: &Path, dimensions: u8) -> Result<Idx, Error> {
     Ok(Idx { sides: sides.into_iter().map(|side| side as usize).collect(), bytes })
 }
 
-/// Opens a file, unpacking it if it begins like gzip (whatever its name), together with
-/// the most data bytes that a file of its size can hold.
-fn open(path: &Path) -> Result<(Box<dyn Read>, u64), Error> {
-    let failed = |error: io::Error| read_error(path, &error);
-    let mut file = File::open(path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
-    let mut start = Vec::with_capacity(2);
-    (&mut file).take(2).read_to_end(&mut start).map_err(failed)?;
-    file.rewind().map_err(failed)?;
-    if start == [0x1f, 0x8b] {
-        let most = size.saturating_mul(MOST_DEFLATE_FACTOR).min(MOST_BYTES);
-        return Ok((Box::new(MultiGzDecoder::new(BufReader::new(file))), most));
-    }
-    Ok((Box::new(BufReader::new(file)), size.min(MOST_BYTES)))
-}
-
 fn check_magic(path: &Path, found: u32, dimensions: u8) -> Result<(), Error> {
     let expected = UNSIGNED_BYTE << 8 | u32::from(dimensions);
     let path = path.to_owned();
@@ -128,28 +98,6 @@ fn read_u32(path: &Path, stream: &mut dyn Read) -> Result<u32, Error> {
         }
         Err(error) => Err(read_error(path, &error)),
     }
-}
-
-/// The next `expected` bytes, which must be the last. Memory grows with what is read,
-/// not with what is expected.
-fn read_exactly(path: &Path, stream: &mut dyn Read, expected: u64) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    let outcome = stream.take(expected + 1).read_to_end(&mut bytes);
-    let (path, found) = (path.to_owned(), bytes.len() as u64);
-    match outcome {
-        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-            Err(read_error(&path, &error))
-        }
-        _ if found > expected => Err(Error::Trailing { path, expected }),
-        // A gzip stream may end too early even after the last byte: its check sum is missing.
-        Err(_) => Err(Error::Truncated { path, found, expected }),
-        Ok(_) if found < expected => Err(Error::Truncated { path, found, expected }),
-        Ok(_) => Ok(bytes),
-    }
-}
-
-fn read_error(path: &Path, error: &io::Error) -> Error {
-    Error::Read { path: path.to_owned(), kind: error.kind() }
 }
 
 #[cfg(test)]

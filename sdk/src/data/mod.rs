@@ -1,20 +1,23 @@
 //! Where training examples come from.
 //!
 //! [`Dataset`] is what the trainer reads: an index in, an example out, so an app may
-//! answer from its own store. [`Examples`] is the in-memory one. Two sources fill it:
-//! [`load_mnist_like`] reads IDX files, and [`digits`] draws handwriting-like digits, so
-//! that everything runs without any download.
+//! answer from its own store. [`Examples`] is the in-memory one. Three sources fill it:
+//! [`load_mnist_like`] reads IDX files, [`load_cifar10`] photographs, and [`digits`] draws
+//! handwriting-like digits, so that everything runs without any download.
 //!
-//! Pixels are scaled by one public constant rule, [`scale_pixel`]. Statistics of the
-//! private examples (their mean, their deviation) are never computed: normalising by
-//! them would leak them outside the privacy account.
+//! Pixels are scaled by public constant rules, [`scale_pixel`] and [`scale_colour`].
+//! Statistics of the private examples (their mean, their deviation) are never computed:
+//! normalising by them would leak them outside the privacy account.
 
+mod cifar;
 mod dataset;
 mod digits;
 mod error;
 pub mod features;
+mod file;
 mod idx;
 
+pub use cifar::{load_cifar10, scale_colour};
 pub use dataset::{Dataset, Examples};
 pub use digits::digits;
 pub use error::Error;

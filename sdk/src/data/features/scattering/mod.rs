@@ -143,11 +143,12 @@ impl Features for Scattering {
         &self.shape
     }
 
-    fn compute(&self, input: &[f32], output: &mut [f32]) {
-        let channels = self.input_shape[0];
+    fn compute(&self, inputs: &[f32], outputs: &mut [f32]) {
+        let ([channels, height, width], [maps, rows, columns]) = (self.input_shape, self.shape);
         let mut room = Workspace::new(&self.levels);
-        let images = input.chunks_exact(input.len() / channels);
-        for (image, maps) in images.zip(output.chunks_exact_mut(output.len() / channels)) {
+        let images = inputs.chunks_exact(height * width);
+        for (image, maps) in images.zip(outputs.chunks_exact_mut(maps / channels * rows * columns))
+        {
             self.scatter(image, maps, &mut room);
         }
     }

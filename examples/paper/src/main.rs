@@ -1,0 +1,182 @@
+//! `cargo paper`: experiments on public data, their results, and the page made of them.
+#![forbid(unsafe_code)]
+
+mod error;
+mod experiment;
+mod features;
+mod model;
+mod plan;
+mod progress;
+mod render;
+mod result;
+mod run;
+mod settings;
+mod source;
+mod train;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use crate::error::Error;
+use crate::experiment::{Cell, Experiment, plain};
+use crate::progress::Progress;
+use crate::run::Runner;
+
+/// Experiments of AdaFed: each is a file that names data, model, algorithm, budget and seeds.
+///
+/// A run that was killed goes on where it was: what has a result is not run again. Exit code
+/// 0: done; 1: an error, which is printed; 2: arguments that cannot be read.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Folder of the experiments.
+    #[arg(long, global = true, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/experiments"), hide_default_value = true)]
+    experiments: PathBuf,
+    /// Folder of the results.
+    #[arg(long, global = true, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"), hide_default_value = true)]
+    results: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lists experiments and what is missing of them.
+    List,
+    /// Runs what is missing of an experiment.
+    Run(Run),
+    /// Writes docs/RESULTS.md and its plots from the results.
+    Render {
+        /// Folder of the page.
+        #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"), hide_default_value = true)]
+        docs: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// Name of the experiment, or `all`.
+    experiment: String,
+    /// Only this arm.
+    #[arg(long)]
+    arm: Option<String>,
+    /// Only cells at this position, such as `epsilon=4`; may be given several times.
+    #[arg(long = "at", value_name = "KEY=VALUE", value_parser = key_value)]
+    at: Vec<(String, String)>,
+    /// Only this seed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The short form: every arm once, in less than two minutes; nothing is kept.
+    #[arg(long)]
+    quick: bool,
+    /// Folder of the data sets [default: ADAFED_DATA, or shared/data beside the repository].
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Keep nothing, print the results as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').ok_or("expected KEY=VALUE, such as epsilon=4")?;
+    Ok((pair.0.to_owned(), pair.1.to_owned()))
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match execute(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(arguments: &Arguments) -> Result<(), Error> {
+    let experiments = experiment::all(&arguments.experiments)?;
+    match &arguments.command {
+        Command::List => list(&experiments, &arguments.results),
+        Command::Run(run) => run_experiments(&experiments, run, &arguments.results),
+        Command::Render { docs } => render::render(&experiments, &arguments.results, docs),
+    }
+}
+
+fn list(experiments: &[Experiment], results: &Path) -> Result<(), Error> {
+    let runner = Runner::new(PathBuf::new(), Some(results.to_owned()));
+    for experiment in experiments {
+        let cells = experiment.cells()?;
+        let mut done = 0;
+        for cell in &cells {
+            done += runner.known(&experiment.name, cell)?.map_or(0, |known| known.seeds.len());
+        }
+        let all = cells.len() * experiment.seeds as usize;
+        println!("{:24} {done:4} of {all:4} runs  {}", experiment.name, experiment.title);
+    }
+    Ok(())
+}
+
+fn run_experiments(experiments: &[Experiment], run: &Run, results: &Path) -> Result<(), Error> {
+    let wanted: Vec<&Experiment> = experiments
+        .iter()
+        .filter(|e| run.experiment == "all" || e.name == run.experiment)
+        .collect();
+    if wanted.is_empty() {
+        let known: Vec<&str> = experiments.iter().map(|e| e.name.as_str()).collect();
+        let (name, known) = (run.experiment.clone(), known.join(", "));
+        return Err(Error::Unknown { what: "experiment", name, known });
+    }
+    let data = run.data.clone().unwrap_or_else(source::default_root);
+    let kept = (!run.quick && !run.json).then(|| results.to_owned());
+    let mut runner = Runner::new(data, kept);
+    for experiment in wanted {
+        match run_one(experiment, run, &mut runner) {
+            Err(error) if run.quick && error.is_missing_data() => {
+                eprintln!("skipped: {}: {error}", experiment.name);
+            }
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+fn run_one(experiment: &Experiment, run: &Run, runner: &mut Runner) -> Result<(), Error> {
+    let cells = if run.quick { experiment.quick_cells()? } else { experiment.cells()? };
+    let cells: Vec<Cell> = cells.into_iter().filter(|cell| run.takes(cell)).collect();
+    if cells.is_empty() {
+        let known: Vec<&str> = experiment.arms.iter().map(|arm| arm.name.as_str()).collect();
+        let name = run.arm.clone().unwrap_or_default();
+        return Err(Error::Unknown { what: "cell of the arm", name, known: known.join(", ") });
+    }
+    let seeds: Vec<u64> = match run.seed {
+        Some(seed) => vec![seed],
+        None => (1..=if run.quick { 1 } else { experiment.seeds }).collect(),
+    };
+    let mut missing = 0;
+    for cell in &cells {
+        let known = runner.known(&experiment.name, cell)?;
+        let done = |seed: &&u64| known.iter().any(|k| k.seeds.iter().any(|s| s.seed == **seed));
+        missing += seeds.iter().filter(|seed| !done(seed)).count();
+    }
+    eprintln!("{}: {missing} of {} runs are missing", experiment.name, cells.len() * seeds.len());
+    let mut progress = Progress::new(missing as u64);
+    for cell in &cells {
+        let result = runner.run(&experiment.name, cell, &seeds, &mut progress)?;
+        if run.json {
+            println!("{}", serde_json::to_string(&result)?);
+        }
+    }
+    Ok(())
+}
+
+impl Run {
+    fn takes(&self, cell: &Cell) -> bool {
+        let at = |(key, value): &(String, String)| {
+            cell.at.get(key).is_some_and(|found| plain(found) == *value)
+        };
+        self.arm.as_ref().is_none_or(|arm| *arm == cell.arm)
+            && (self.quick || self.at.iter().all(at))
+    }
+}

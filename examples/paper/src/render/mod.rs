@@ -1,0 +1,215 @@
+//! `docs/RESULTS.md` and its plots, made from the results alone.
+
+mod plot;
+mod table;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::Error;
+use crate::experiment::{Axis, Cell, Experiment, Position, plain};
+use crate::result::{CellResult, Summary, write_whole};
+use crate::run::Runner;
+
+const HEAD: &str = "\
+# Results
+
+Made by `cargo paper -- render` from the files in [examples/paper/results](../examples/paper/results);
+nothing here is typed. Each table is one experiment, described by a file in
+[examples/paper/experiments](../examples/paper/experiments).
+
+- Accuracies are percent on the test set, of the last model of a run, as mean and standard
+  deviation over seeds (their number in brackets). Differences are paired by seed, with the 95 %
+  confidence interval of their mean.
+- Settings were chosen on the last sixth of the training set (`holdout = true`), with the test set
+  untouched; each experiment says how. The search looked at private data and is not covered by
+  epsilon, as in the literature that is compared with.
+- Epsilon is that of all steps, example level, add or remove one example, at delta 1e-5, by privacy
+  loss distributions, and by Renyi divergences beside it.
+- A run is repeated to the last digit by its command, on a processor with the same instruction set:
+  its noise is drawn from the seed, so what it releases is not private; apart from the seed it is
+  what a device releases.
+- `oracle` ranks by the gradients themselves. It is NOT private: it shows what a perfect ranking
+  would give.
+
+";
+
+/// A cell and what is there of it.
+struct Known {
+    cell: Cell,
+    result: Option<CellResult>,
+}
+
+/// An experiment with what is known of its cells.
+struct Page<'a> {
+    experiment: &'a Experiment,
+    known: Vec<Known>,
+    /// All axes but the last.
+    outer: Vec<Position>,
+    /// The last axis, along a table's columns.
+    columns: Axis,
+}
+
+/// Writes the page and its plots into `docs`.
+///
+/// # Errors
+/// Results that cannot be read, or files that cannot be written.
+pub(crate) fn render(experiments: &[Experiment], results: &Path, docs: &Path) -> Result<(), Error> {
+    let runner = Runner::new(Default::default(), Some(results.to_owned()));
+    let mut page = HEAD.to_owned();
+    for experiment in experiments {
+        let content = Page::new(experiment, &runner)?;
+        section(&content, docs, &mut page)?;
+    }
+    write_whole(&docs.join("RESULTS.md"), &(page.trim_end().to_owned() + "\n"))
+}
+
+fn section(page: &Page<'_>, docs: &Path, text: &mut String) -> Result<(), Error> {
+    let Experiment { name, title, text: about, .. } = page.experiment;
+    let _ = writeln!(text, "## {title}\n\n{}\n", about.trim());
+    for (index, at) in page.outer.iter().enumerate() {
+        if !at.is_empty() {
+            let _ = writeln!(text, "### {}\n", crate::experiment::shown(at));
+        }
+        text.push_str(&table::accuracies(page, at));
+        text.push_str(&table::differences(page, at));
+        if let Some(svg) = plot::accuracies(page, at)? {
+            let file = if page.outer.len() > 1 {
+                format!("{name}-{index}.svg")
+            } else {
+                format!("{name}.svg")
+            };
+            write_whole(&docs.join("results").join(&file), &svg)?;
+            let _ = writeln!(text, "![{title}](results/{file})\n");
+        }
+    }
+    let _ = writeln!(text, "Run it: `cargo paper -- run {name}`\n");
+    Ok(())
+}
+
+impl<'a> Page<'a> {
+    fn new(experiment: &'a Experiment, runner: &Runner) -> Result<Self, Error> {
+        let known = |cell: Cell| {
+            let result = runner.known(&experiment.name, &cell)?;
+            Ok(Known { cell, result })
+        };
+        let known: Vec<Known> =
+            experiment.cells()?.into_iter().map(known).collect::<Result<_, Error>>()?;
+        let mut axes = experiment.axes()?;
+        let columns = axes.pop().unwrap_or(Axis { name: "result".to_owned(), values: Vec::new() });
+        let mut outer: Vec<Position> = Vec::new();
+        for entry in &known {
+            let mut at = entry.cell.at.clone();
+            at.remove(&columns.name);
+            if !outer.contains(&at) {
+                outer.push(at);
+            }
+        }
+        Ok(Self { experiment, known, outer, columns })
+    }
+
+    /// Titles of the columns.
+    fn titles(&self) -> Vec<String> {
+        match self.columns.values.as_slice() {
+            [] => vec!["accuracy".to_owned()],
+            values => values.iter().map(plain).collect(),
+        }
+    }
+
+    /// What is known of an arm at `at`, column by column.
+    fn row(&self, arm: &str, at: &Position) -> Vec<Option<&CellResult>> {
+        let here = |known: &&Known| {
+            known.cell.arm == arm
+                && at.iter().all(|(key, value)| known.cell.at.get(key) == Some(value))
+        };
+        self.known.iter().filter(here).map(|known| known.result.as_ref()).collect()
+    }
+
+    /// Differences from the baseline over the seeds that both have.
+    fn difference(result: Option<&CellResult>, baseline: Option<&CellResult>) -> Option<Summary> {
+        let (result, baseline) = (result?, baseline?);
+        let pairs = result.seeds.iter().filter_map(|own| {
+            let other = baseline.seeds.iter().find(|other| other.seed == own.seed)?;
+            Some(own.reported() - other.reported())
+        });
+        Summary::of(&pairs.collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Progress;
+
+    const TEXT: &str = r#"
+        title = "Tiny"
+        text = "About."
+        seeds = 2
+        baseline = "plain"
+        [settings]
+        data = "digits"
+        model = "linear"
+        examples = 200
+        batch = 100
+        rounds = 2
+        clip = 1.0
+        learning-rate = 1.0
+        [grid]
+        epsilon = [1, 4]
+        [[arm]]
+        name = "plain"
+        label = "Plain"
+        [[arm]]
+        name = "oracle"
+        label = "Masked"
+        settings = { retention = "0.5", warmup = 0.5, importance = "oracle" }
+        [[published]]
+        label = "Others"
+        values = { 1 = 12.3 }
+        [quick]
+        rounds = 1
+    "#;
+
+    #[test]
+    fn a_page_holds_what_ran_what_did_not_and_the_command_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (results, docs) = (folder.path().join("results"), folder.path().join("docs"));
+        let file = folder.path().join("tiny.toml");
+        std::fs::write(&file, TEXT).unwrap();
+        let experiment = Experiment::read(&file).unwrap();
+        let mut runner = Runner::new(Default::default(), Some(results.clone()));
+        let cells = experiment.cells().unwrap();
+        // All but the oracle at epsilon 4, whose second seed is missing, too.
+        for cell in &cells[..3] {
+            let seeds = if cell.arm == "plain" { &[1, 2][..] } else { &[1] };
+            let result = runner.run("tiny", cell, seeds, &mut Progress::new(0)).unwrap();
+            let again = runner.run("tiny", cell, seeds, &mut Progress::new(0)).unwrap();
+            assert_eq!(result.seeds[0].train_s, again.seeds[0].train_s, "it is not run again");
+        }
+        render(&[experiment], &results, &docs).unwrap();
+        let page = std::fs::read_to_string(docs.join("RESULTS.md")).unwrap();
+        let row = |start: &str| page.lines().find(|line| line.starts_with(start)).unwrap();
+        assert!(row("| Plain |").contains("(2)") && !row("| Plain |").contains("cargo"));
+        let masked = row("| Masked (NOT private) |");
+        assert!(masked.contains("not run | `cargo paper -- run tiny --arm oracle`"), "{masked}");
+        assert_eq!(row("| *Others* |"), "| *Others* | 12.30 |  |  |");
+        assert!(page.contains("| against plain | 1 | 4 |") && page.contains("(1 seed)"));
+        assert!(page.contains("![Tiny](results/tiny.svg)"));
+        let svg = std::fs::read_to_string(docs.join("results/tiny.svg")).unwrap();
+        assert!(svg.starts_with("<svg") && svg.contains("Accuracy (%)"));
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_figures_to_the_last_digit() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tiny.toml");
+        std::fs::write(&file, TEXT).unwrap();
+        let experiment = Experiment::read(&file).unwrap();
+        let cell = &experiment.cells().unwrap()[2];
+        let run = |seed| {
+            let mut runner = Runner::new(Default::default(), None);
+            runner.run("tiny", cell, &[seed], &mut Progress::new(0)).unwrap().seeds[0].last
+        };
+        assert_eq!(run(7), run(7));
+    }
+}

@@ -1,0 +1,123 @@
+//! Tables in Markdown.
+
+use std::fmt::Write as _;
+
+use super::Page;
+use crate::experiment::{Arm, Position, plain};
+use crate::result::CellResult;
+
+/// Accuracies of all arms, figures of others, and what the runs cost.
+pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> String {
+    let mut text = head(page, &page.columns.name, true);
+    for arm in &page.experiment.arms {
+        let row = page.row(&arm.name, at);
+        let seeds = page.experiment.seeds;
+        let missing = row.iter().any(|cell| cell.is_none_or(|c| (c.seeds.len() as u64) < seeds));
+        let command = format!("`cargo paper -- run {} --arm {}`", page.experiment.name, arm.name);
+        let mut cells: Vec<String> = row.iter().map(|cell| accuracy(*cell)).collect();
+        cells.push(if missing { command } else { String::new() });
+        line(&mut text, &label(arm, &row), &cells);
+    }
+    for published in page.experiment.published.iter().filter(|p| belongs(&p.at, at)) {
+        let value = |title: &String| {
+            published.values.get(title).map_or(String::new(), |v| format!("{v:.2}"))
+        };
+        let mut cells: Vec<String> = page.titles().iter().map(value).collect();
+        cells.push(String::new());
+        line(&mut text, &format!("*{}*", published.label), &cells);
+    }
+    text.push_str(&costs(page, at));
+    text + "\n"
+}
+
+fn belongs(given: &toml::Table, at: &Position) -> bool {
+    given.iter().all(|(key, value)| at.get(key) == Some(value))
+}
+
+fn label(arm: &Arm, row: &[Option<&CellResult>]) -> String {
+    let private = row.iter().flatten().all(|result| result.private);
+    if private { arm.label.clone() } else { format!("{} (NOT private)", arm.label) }
+}
+
+fn accuracy(cell: Option<&CellResult>) -> String {
+    let Some(summary) = cell.and_then(CellResult::summary) else { return "not run".to_owned() };
+    match summary.deviation {
+        Some(deviation) => format!("{:.2} ± {deviation:.2} ({})", summary.mean, summary.count),
+        None => format!("{:.2} (1)", summary.mean),
+    }
+}
+
+/// Noise, epsilon by both accountants, upload, time and memory, of the first arm that ran.
+fn costs(page: &Page<'_>, at: &Position) -> String {
+    type Figure = (&'static str, fn(&CellResult) -> String);
+    const FIGURES: [Figure; 6] = [
+        ("noise multiplier", |r| format!("{:.3}", r.noise_multiplier)),
+        ("steps", |r| r.steps.to_string()),
+        ("epsilon, PLD", |r| format!("{:.3}", r.epsilon_pld)),
+        ("epsilon, RDP", |r| format!("{:.3}", r.epsilon_rdp)),
+        ("seconds a run", |r| format!("{:.0}", mean(r, |s| s.train_s))),
+        ("memory, MB", |r| format!("{:.0}", mean(r, |s| s.peak_rss_mb))),
+    ];
+    let ran = |arm: &&Arm| page.row(&arm.name, at).iter().any(Option::is_some);
+    let Some(arm) = page.experiment.arms.iter().find(ran) else { return String::new() };
+    let row = page.row(&arm.name, at);
+    let mut text = String::new();
+    for (name, figure) in FIGURES {
+        let mut cells: Vec<String> =
+            row.iter().map(|cell| cell.map_or(String::new(), figure)).collect();
+        cells.push(String::new());
+        line(&mut text, &format!("{name} ({})", arm.label), &cells);
+    }
+    text
+}
+
+fn mean(result: &CellResult, of: fn(&crate::result::SeedResult) -> f64) -> f64 {
+    result.seeds.iter().map(of).sum::<f64>() / result.seeds.len().max(1) as f64
+}
+
+/// Gain or loss of every arm against the baseline.
+pub(super) fn differences(page: &Page<'_>, at: &Position) -> String {
+    let Some(baseline) = &page.experiment.baseline else { return String::new() };
+    let against = page.row(baseline, at);
+    let others: Vec<&Arm> =
+        page.experiment.arms.iter().filter(|arm| arm.name != *baseline).collect();
+    let mut rows = String::new();
+    for arm in others {
+        let row = page.row(&arm.name, at);
+        let difference = |(own, other): (&Option<&CellResult>, &Option<&CellResult>)| {
+            let Some(summary) = Page::difference(*own, *other) else { return String::new() };
+            match summary.half_width() {
+                Some(half) => format!("{:+.2} ± {half:.2}", summary.mean),
+                None => format!("{:+.2} (1 seed)", summary.mean),
+            }
+        };
+        let cells: Vec<String> = row.iter().zip(&against).map(difference).collect();
+        if cells.iter().any(|cell| !cell.is_empty()) {
+            line(&mut rows, &label(arm, &row), &cells);
+        }
+    }
+    if rows.is_empty() {
+        return rows;
+    }
+    format!("{}{rows}\n", head(page, &format!("against {baseline}"), false))
+}
+
+fn head(page: &Page<'_>, corner: &str, commands: bool) -> String {
+    let mut titles = page.titles();
+    if commands {
+        titles.push("what is missing".to_owned());
+    }
+    let mut text = String::new();
+    line(&mut text, corner, &titles);
+    line(&mut text, "---", &vec!["---".to_owned(); titles.len()]);
+    text
+}
+
+fn line(text: &mut String, first: &str, cells: &[String]) {
+    let _ = writeln!(text, "| {first} | {} |", cells.join(" | "));
+}
+
+/// A value of an axis as a number, where it is one.
+pub(super) fn number(value: &toml::Value) -> Option<f64> {
+    plain(value).parse().ok()
+}

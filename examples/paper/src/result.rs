@@ -1,0 +1,151 @@
+//! What a cell of an experiment came to: one JSON file, written after every seed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::settings::Settings;
+
+/// The figures of one cell.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct CellResult {
+    /// Experiment.
+    pub(crate) experiment: String,
+    /// Arm.
+    pub(crate) arm: String,
+    /// Position in the grid.
+    pub(crate) at: BTreeMap<String, toml::Value>,
+    /// What was run, whole.
+    pub(crate) settings: Settings,
+    /// Whether a release of it would be private: false for the oracle.
+    pub(crate) private: bool,
+    /// Noise multiplier of every step.
+    pub(crate) noise_multiplier: f64,
+    /// Sampling rate of every step.
+    pub(crate) rate: f64,
+    /// Steps of a device.
+    pub(crate) steps: u64,
+    /// Trained parameters.
+    pub(crate) parameters: usize,
+    /// Epsilon by privacy loss distributions.
+    pub(crate) epsilon_pld: f64,
+    /// Epsilon by Renyi divergences.
+    pub(crate) epsilon_rdp: f64,
+    /// Upload of one device over the run, in bytes.
+    pub(crate) bytes_up: u64,
+    /// One entry a seed, ascending.
+    pub(crate) seeds: Vec<SeedResult>,
+}
+
+/// The figures of one seed; accuracies in percent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SeedResult {
+    pub(crate) seed: u64,
+    /// Accuracy of the last iterate.
+    pub(crate) last: f64,
+    /// Accuracy of the moving average of iterates, where one is kept.
+    pub(crate) average: Option<f64>,
+    /// Seconds of training, and of evaluation and what comes before.
+    pub(crate) train_s: f64,
+    pub(crate) wall_s: f64,
+    /// Peak resident memory of the process, in MB of 10^6 bytes.
+    pub(crate) peak_rss_mb: f64,
+}
+
+impl SeedResult {
+    /// The accuracy that is reported: of the average where one is kept, else of the last
+    /// iterate. Which one it is was settled before the test set was looked at.
+    pub(crate) fn reported(&self) -> f64 {
+        self.average.unwrap_or(self.last)
+    }
+}
+
+/// Mean, and standard deviation over seeds; none for a single one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Summary {
+    pub(crate) mean: f64,
+    pub(crate) deviation: Option<f64>,
+    pub(crate) count: usize,
+}
+
+impl Summary {
+    pub(crate) fn of(values: &[f64]) -> Option<Self> {
+        let count = values.len();
+        if count == 0 {
+            return None;
+        }
+        let mean = values.iter().sum::<f64>() / count as f64;
+        let squares = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+        let deviation = (count > 1).then(|| (squares / (count - 1) as f64).sqrt());
+        Some(Self { mean, deviation, count })
+    }
+
+    /// Half the width of the 95 % confidence interval of the mean (Student's t).
+    pub(crate) fn half_width(self) -> Option<f64> {
+        /// 97.5 % quantiles of Student's t for 1, 2, .. degrees of freedom.
+        const T: [f64; 9] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
+        let t = T.get(self.count.checked_sub(2)?).copied().unwrap_or(1.96);
+        Some(t * self.deviation? / (self.count as f64).sqrt())
+    }
+}
+
+impl CellResult {
+    /// Summary of the reported accuracies.
+    pub(crate) fn summary(&self) -> Option<Summary> {
+        Summary::of(&self.seeds.iter().map(SeedResult::reported).collect::<Vec<_>>())
+    }
+
+    /// Reads a file; none where there is none.
+    ///
+    /// # Errors
+    /// A file that is no result, by name.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Error> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::file("read", path)(error)),
+        };
+        let described = |error: serde_json::Error| Error::Experiment {
+            path: path.to_owned(),
+            reason: format!("{error}; remove it to run the cell again"),
+        };
+        serde_json::from_str(&text).map(Some).map_err(described)
+    }
+
+    /// Writes the file whole or not at all.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
+        write_whole(path, &(serde_json::to_string_pretty(self)? + "\n"))
+    }
+}
+
+/// Writes a file through a temporary one beside it, and makes its folder.
+///
+/// # Errors
+/// Where it cannot be written.
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
+    let temporary: PathBuf = path.with_extension("part");
+    std::fs::write(&temporary, text).map_err(Error::file("write", &temporary))?;
+    std::fs::rename(&temporary, path).map_err(Error::file("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_that_of_a_sample() {
+        let summary = Summary::of(&[1.0, 2.0, 3.0]).unwrap();
+        assert_eq!(summary, Summary { mean: 2.0, deviation: Some(1.0), count: 3 });
+        // t(0.975, 2) / sqrt(3)
+        assert!((summary.half_width().unwrap() - 2.4843).abs() < 1e-3);
+        assert_eq!(Summary::of(&[4.0]).unwrap().half_width(), None);
+        assert_eq!(Summary::of(&[]), None);
+    }
+}

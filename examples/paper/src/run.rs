@@ -1,0 +1,176 @@
+//! Runs cells: what has a result already is left out, so a run that was killed goes on.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use adafed::data::Examples;
+use adafed::nn::Model;
+use adafed::privacy::{Composition, accounting};
+use adafed::wire::TaskPlan;
+
+use crate::Error;
+use crate::experiment::{Cell, shown};
+use crate::plan::plan;
+use crate::progress::Progress;
+use crate::result::{CellResult, SeedResult};
+use crate::settings::Settings;
+use crate::source::Split;
+use crate::train::Trainer;
+
+/// Seed by which examples are dealt to devices, the same for all runs.
+const DEAL: u64 = 1;
+
+/// Where things are.
+pub(crate) struct Runner {
+    /// Data sets.
+    pub(crate) data: PathBuf,
+    /// Results; none where they are only shown.
+    pub(crate) results: Option<PathBuf>,
+    /// Data as the last run saw it, with the settings that made it.
+    prepared: Option<(String, Split)>,
+}
+
+impl Runner {
+    pub(crate) const fn new(data: PathBuf, results: Option<PathBuf>) -> Self {
+        Self { data, results, prepared: None }
+    }
+
+    fn path(&self, experiment: &str, cell: &Cell) -> Option<PathBuf> {
+        self.results.as_ref().map(|folder| folder.join(cell.file(experiment)))
+    }
+
+    /// What is there of a cell.
+    ///
+    /// # Errors
+    /// A file that is no result, or of other settings.
+    pub(crate) fn known(&self, experiment: &str, cell: &Cell) -> Result<Option<CellResult>, Error> {
+        let Some(path) = self.path(experiment, cell) else { return Ok(None) };
+        let known = CellResult::read(&path)?;
+        if let Some(result) = &known {
+            check_same(&path, &result.settings, &cell.settings)?;
+        }
+        Ok(known)
+    }
+
+    /// Runs the seeds of a cell that have no result yet.
+    ///
+    /// # Errors
+    /// The first error of data, training or files.
+    pub(crate) fn run(
+        &mut self,
+        experiment: &str,
+        cell: &Cell,
+        seeds: &[u64],
+        progress: &mut Progress,
+    ) -> Result<CellResult, Error> {
+        let known = self.known(experiment, cell)?;
+        let missing = |seed: &&u64| {
+            !known.iter().any(|known| known.seeds.iter().any(|done| done.seed == **seed))
+        };
+        let missing: Vec<u64> = seeds.iter().filter(missing).copied().collect();
+        if let Some(known) = known.as_ref().filter(|_| missing.is_empty()) {
+            return Ok(known.clone());
+        }
+        let started = Instant::now();
+        let split = self.prepare(&cell.settings)?;
+        let spec = cell.settings.model.spec(split.train.shape(), split.train.classes());
+        let model = Model::new(&spec).map_err(adafed::Error::from)?;
+        let plan = plan(&cell.settings, &spec, model.layout(), split.train.len())?;
+        let shares = deal(&cell.settings, &split.train)?;
+        let mut result = known.unwrap_or_else(|| empty(experiment, cell, &plan));
+        let mut since = started;
+        for seed in missing {
+            progress.start(&format!("{} {} seed {seed}", cell.arm, shown(&cell.at)));
+            let trainer = Trainer {
+                settings: &cell.settings,
+                plan: &plan,
+                model: &model,
+                shares: &shares,
+                seed,
+            };
+            let trained = trainer.run(|step| progress.step(&step))?;
+            let accuracy = |parameters: &[f32]| accuracy(&model, parameters, &split.test);
+            let last = accuracy(&trained.last)?;
+            let average = trained.average.as_deref().map(accuracy).transpose()?;
+            let (train_s, peak_rss_mb) = (trained.train_s, adafed_examples::memory::peak_rss_mb());
+            let wall_s = since.elapsed().as_secs_f64();
+            let seed = SeedResult { seed, last, average, train_s, wall_s, peak_rss_mb };
+            progress.done(seed.reported());
+            result.bytes_up = trained.bytes_up;
+            result.seeds.push(seed);
+            result.seeds.sort_by_key(|seed| seed.seed);
+            if let Some(path) = self.path(experiment, cell) {
+                result.write(&path)?;
+            }
+            since = Instant::now();
+        }
+        Ok(result)
+    }
+
+    /// The data of a run; features are kept for the next run with the same.
+    fn prepare(&mut self, settings: &Settings) -> Result<Split, Error> {
+        let Settings { data, holdout, examples, features, .. } = settings;
+        let key = serde_json::to_string(&(data, examples, features))?;
+        // One at a time: features of a whole data set can be some gigabytes.
+        let known = self.prepared.take().filter(|(known, _)| *known == key);
+        let (key, whole) = match known {
+            Some(known) => known,
+            None => {
+                let split = data.load(&self.data)?;
+                let split = match examples {
+                    Some(examples) => split.first(*examples),
+                    None => split,
+                };
+                (key, features.apply(split)?)
+            }
+        };
+        let split = whole.clone();
+        self.prepared = Some((key, whole));
+        Ok(if *holdout { split.held_out() } else { split })
+    }
+}
+
+/// A result of other settings would be taken for one of these.
+fn check_same(path: &Path, found: &Settings, wanted: &Settings) -> Result<(), Error> {
+    if serde_json::to_value(found)? == serde_json::to_value(wanted)? {
+        return Ok(());
+    }
+    let reason = "this result is of other settings than the experiment has now; remove it to \
+                  run the cell again";
+    Err(Error::Experiment { path: path.to_owned(), reason: reason.to_owned() })
+}
+
+fn deal(settings: &Settings, train: &Examples) -> Result<Vec<Examples>, Error> {
+    if settings.devices == 1 {
+        return Ok(vec![train.clone()]);
+    }
+    let shares = settings.partition.split(train.labels(), settings.devices, DEAL)?;
+    Ok(shares.iter().map(|share| train.subset(share)).collect())
+}
+
+fn accuracy(model: &Model, parameters: &[f32], test: &Examples) -> Result<f64, Error> {
+    let share = model.accuracy(parameters, test.inputs(), test.targets());
+    Ok(100.0 * share.map_err(adafed::Error::from)?)
+}
+
+/// A cell's result without a seed.
+fn empty(experiment: &str, cell: &Cell, plan: &TaskPlan) -> CellResult {
+    let privacy = &plan.privacy;
+    let composition: Composition =
+        (0..privacy.rounds()).filter_map(|round| privacy.round_event(round)).collect();
+    CellResult {
+        experiment: experiment.to_owned(),
+        arm: cell.arm.clone(),
+        at: cell.at.clone(),
+        settings: cell.settings.clone(),
+        private: cell.settings.is_private(),
+        noise_multiplier: privacy.least_noise_multiplier().value(),
+        rate: privacy.rate.value(),
+        steps: privacy.rounds() * u64::from(privacy.local_steps),
+        parameters: plan.layout.len(),
+        epsilon_pld: accounting::pld_epsilon(&composition, privacy.delta),
+        epsilon_rdp: accounting::rdp_epsilon(&composition, privacy.delta),
+        bytes_up: 0,
+        seeds: Vec::new(),
+    }
+}

@@ -1,0 +1,185 @@
+//! What one run is told: data, model, budget, algorithm.
+
+use adafed::algorithm::{ImportanceRule, MaskRefresh, Retention, ScaleSettings};
+use adafed_examples::partition::Partition;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::features::FeatureSettings;
+use crate::model::Network;
+use crate::source::Source;
+
+/// All settings of a run, but for its seed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    /// Data set.
+    pub(crate) data: Source,
+    /// Whether the last sixth of the training examples is held out and tested on instead of the
+    /// test set: for choosing settings.
+    #[serde(default)]
+    pub(crate) holdout: bool,
+    /// Training examples taken, from the start [default: all].
+    #[serde(default)]
+    pub(crate) examples: Option<usize>,
+    /// Fixed features that the model sees instead of the input.
+    #[serde(default)]
+    pub(crate) features: FeatureSettings,
+    /// Network.
+    pub(crate) model: Network,
+    /// Devices that the examples are dealt to.
+    #[serde(default = "one")]
+    pub(crate) devices: usize,
+    /// How they are dealt.
+    #[serde(default = "iid", with = "text")]
+    pub(crate) partition: Partition,
+    /// Budget of the whole run.
+    pub(crate) epsilon: f64,
+    /// Delta at which it is stated.
+    #[serde(default = "delta")]
+    pub(crate) delta: f64,
+    /// Expected examples of a step, over all devices; 0 stands for all examples, without
+    /// sampling.
+    pub(crate) batch: usize,
+    /// Passes over the data; or `rounds`.
+    #[serde(default)]
+    pub(crate) epochs: Option<f64>,
+    /// Rounds of `local-steps` steps each.
+    #[serde(default)]
+    pub(crate) rounds: Option<u64>,
+    /// Steps of a device in a round.
+    #[serde(default = "one_step")]
+    pub(crate) local_steps: u32,
+    /// Share of the rounds in which importance is learned.
+    #[serde(default)]
+    pub(crate) warmup: f64,
+    /// Norm that an example's gradient is clipped to.
+    pub(crate) clip: f64,
+    /// Learning rate.
+    pub(crate) learning_rate: f64,
+    /// What is left of it in the last round.
+    #[serde(default = "whole")]
+    pub(crate) final_share: f64,
+    /// Momentum.
+    #[serde(default)]
+    pub(crate) momentum: f64,
+    /// Decay of the moving average of the released models, which is tested beside the last
+    /// one; 0 for none.
+    #[serde(default)]
+    pub(crate) average: f64,
+    /// How coordinates are ranked.
+    #[serde(default = "debiased", with = "text")]
+    pub(crate) importance: Ranking,
+    /// Share of active coordinates, `R0[:R1[:SCHEDULE]]`.
+    #[serde(default = "Retention::full", with = "text")]
+    pub(crate) retention: Retention,
+    /// Scale of the coordinates, `RULE[:POOLING]`.
+    #[serde(default = "unscaled", with = "text")]
+    pub(crate) scale: ScaleSettings,
+    /// Whether the running mean is taken off before clipping.
+    #[serde(default)]
+    pub(crate) centre: bool,
+    /// Decay of the running variance.
+    #[serde(default = "beta2")]
+    pub(crate) beta2: f64,
+    /// Least scale, as a share of their root mean square.
+    #[serde(default = "floor")]
+    pub(crate) floor: f64,
+    /// How the mask is made anew during the main phase.
+    #[serde(default)]
+    pub(crate) refresh: Option<MaskRefresh>,
+}
+
+/// How coordinates are ranked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Ranking {
+    /// By releases.
+    Released(ImportanceRule),
+    /// By the gradients themselves: what a perfect ranking would give. NOT private.
+    Oracle,
+}
+
+impl std::str::FromStr for Ranking {
+    type Err = adafed::algorithm::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "oracle" { Ok(Self::Oracle) } else { text.parse().map(Self::Released) }
+    }
+}
+
+impl std::fmt::Display for Ranking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Released(rule) => rule.fmt(f),
+            Self::Oracle => f.write_str("oracle"),
+        }
+    }
+}
+
+/// Values that files write as their text.
+mod text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, de::Error};
+
+    use super::Serializer;
+
+    pub(super) fn serialize<T: Display, S: Serializer>(
+        value: &T,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+const fn one() -> usize {
+    1
+}
+
+const fn one_step() -> u32 {
+    1
+}
+
+const fn whole() -> f64 {
+    1.0
+}
+
+const fn iid() -> Partition {
+    Partition::Iid
+}
+
+const fn delta() -> f64 {
+    1e-5
+}
+
+const fn beta2() -> f64 {
+    0.99
+}
+
+const fn floor() -> f64 {
+    0.1
+}
+
+const fn debiased() -> Ranking {
+    Ranking::Released(ImportanceRule::Debiased)
+}
+
+fn unscaled() -> ScaleSettings {
+    use adafed::algorithm::{Pooling, ScaleRule};
+    ScaleSettings::new(ScaleRule::None, Pooling::Coordinate)
+}
+
+impl Settings {
+    /// Whether what is released is private: whether nothing but releases is looked at.
+    pub(crate) fn is_private(&self) -> bool {
+        self.importance != Ranking::Oracle
+    }
+}

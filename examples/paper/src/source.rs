@@ -1,0 +1,83 @@
+//! The data sets of the experiments.
+
+use std::path::{Path, PathBuf};
+
+use adafed::data::{self, Examples, digits, load_cifar10, load_mnist_like};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Training and test examples of the drawn set.
+const DIGITS: (usize, usize) = (6_000, 1_000);
+
+/// A data set, by the name of its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Source {
+    /// Digits that AdaFed draws itself.
+    Digits,
+    /// MNIST.
+    Mnist,
+    /// Fashion-MNIST.
+    FashionMnist,
+    /// CIFAR-10.
+    #[serde(rename = "cifar-10")]
+    Cifar10,
+}
+
+/// Examples to train and to test on.
+#[derive(Clone)]
+pub(crate) struct Split {
+    pub(crate) train: Examples,
+    pub(crate) test: Examples,
+}
+
+impl Source {
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Digits => "digits",
+            Self::Mnist => "mnist",
+            Self::FashionMnist => "fashion-mnist",
+            Self::Cifar10 => "cifar-10",
+        }
+    }
+
+    /// The whole set, from its folder under `root`.
+    ///
+    /// # Errors
+    /// Those of its reader, naming the file.
+    pub(crate) fn load(self, root: &Path) -> Result<Split, Error> {
+        let folder = root.join(self.folder());
+        let (train, test) = match self {
+            Self::Digits => (digits(1, DIGITS.0), digits(1 << 32, DIGITS.1)),
+            Self::Mnist | Self::FashionMnist => load_mnist_like(&folder).map_err(in_data)?,
+            Self::Cifar10 => load_cifar10(&folder).map_err(in_data)?,
+        };
+        Ok(Split { train, test })
+    }
+}
+
+fn in_data(error: data::Error) -> Error {
+    adafed::Error::from(error).into()
+}
+
+/// Where the data sets are: `ADAFED_DATA`, or the folder `shared/data` beside the repository.
+pub(crate) fn default_root() -> PathBuf {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    std::env::var_os("ADAFED_DATA").map_or_else(beside, PathBuf::from)
+}
+
+impl Split {
+    /// With the last sixth of the training examples in place of the test set.
+    pub(crate) fn held_out(self) -> Self {
+        let border = self.train.len() - self.train.len() / 6;
+        let part = |range: std::ops::Range<usize>| self.train.subset(&range.collect::<Vec<_>>());
+        Self { train: part(0..border), test: part(border..self.train.len()) }
+    }
+
+    /// With the first `count` training examples only.
+    pub(crate) fn first(self, count: usize) -> Self {
+        let indices: Vec<usize> = (0..count.min(self.train.len())).collect();
+        Self { train: self.train.subset(&indices), test: self.test }
+    }
+}

@@ -1,0 +1,138 @@
+//! The little linear algebra that features are learned with.
+
+use rayon::prelude::*;
+
+use crate::kernels::{Matrix, multiply};
+
+/// Rows of a product that one thread makes at a time.
+const ROWS: usize = 64;
+
+/// `left [rows, inner] right [inner, cols]`, on rayon's current pool.
+pub(super) fn product(left: &[f32], right: Matrix<'_>, inner: usize, cols: usize) -> Vec<f32> {
+    let mut output = vec![0.0; left.len() / inner * cols];
+    let pieces = output.par_chunks_mut(ROWS * cols).zip(left.par_chunks(ROWS * inner));
+    pieces.for_each(|(output, left)| {
+        multiply(output, Matrix::new(left, left.len() / inner, inner), right, false);
+    });
+    output
+}
+
+/// `a^T b` for `a [rows, m]` and `b [rows, n]`: `[m, n]`, summed in a fixed order.
+pub(super) fn cross(a: &[f32], m: usize, b: &[f32], n: usize) -> Vec<f32> {
+    let rows = a.len() / m;
+    let mut output = vec![0.0; m * n];
+    output.par_chunks_mut(ROWS * n).enumerate().for_each(|(piece, output)| {
+        let (start, count) = (piece * ROWS, output.len() / n);
+        let left = Matrix::strided(&a[start..], rows, count, m).transposed();
+        multiply(output, left, Matrix::new(b, rows, n), false);
+    });
+    output
+}
+
+/// Least pivot of the largest: above the rounding of products of 32-bit numbers.
+const LEAST: f64 = 1e-7;
+
+/// The lower triangular L of a positive definite matrix A = L L^T, row-major `[n, n]`.
+pub(super) struct Cholesky {
+    n: usize,
+    lower: Vec<f64>,
+}
+
+impl Cholesky {
+    /// Of the symmetric `matrix`, whose lower triangle is read. A pivot that rounding left
+    /// below [`LEAST`] of the largest is taken for the largest: what is divided by it then
+    /// vanishes, instead of growing without bounds.
+    pub(super) fn new(mut matrix: Vec<f64>, n: usize) -> Self {
+        let largest = matrix.iter().step_by(n + 1).fold(f64::MIN_POSITIVE, |a, b| a.max(*b));
+        for j in 0..n {
+            let (done, rest) = matrix.split_at_mut(j * n + n);
+            let row = &mut done[j * n..];
+            let pivot = row[j] - row[..j].iter().map(|x| x * x).sum::<f64>();
+            row[j] = if pivot > LEAST * largest { pivot } else { largest }.sqrt();
+            let row = &*row;
+            rest.par_chunks_mut(n).with_min_len(ROWS).for_each(|other| {
+                let dot: f64 = row[..j].iter().zip(&other[..j]).map(|(a, b)| a * b).sum();
+                other[j] = (other[j] - dot) / row[j];
+            });
+        }
+        Self { n, lower: matrix }
+    }
+
+    /// x with L x = `b`, in place.
+    pub(super) fn solve_lower(&self, b: &mut [f64]) {
+        for i in 0..self.n {
+            let row = &self.lower[i * self.n..][..=i];
+            let dot: f64 = row[..i].iter().zip(&b[..i]).map(|(l, x)| l * x).sum();
+            b[i] = (b[i] - dot) / row[i];
+        }
+    }
+
+    /// x with L^T x = `b`, in place.
+    pub(super) fn solve_upper(&self, b: &mut [f64]) {
+        for i in (0..self.n).rev() {
+            b[i] /= self.lower[i * self.n + i];
+            let x = b[i];
+            let row = &self.lower[i * self.n..][..i];
+            b[..i].iter_mut().zip(row).for_each(|(b, l)| *b -= l * x);
+        }
+    }
+
+    /// L^-1, row-major `[n, n]`.
+    pub(super) fn inverse(&self) -> Vec<f32> {
+        let column = |j: usize| {
+            let mut unit = vec![0.0; self.n];
+            unit[j] = 1.0;
+            self.solve_lower(&mut unit);
+            unit
+        };
+        let columns: Vec<Vec<f64>> = (0..self.n).into_par_iter().map(column).collect();
+        (0..self.n * self.n).map(|at| columns[at % self.n][at / self.n] as f32).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matrix_is_the_product_of_its_factor_and_solves_undo_it() {
+        let n = 5;
+        let at =
+            |i: usize, j: usize| 1.0 / (1 + i.abs_diff(j)) as f64 + if i == j { 1.0 } else { 0.0 };
+        let matrix: Vec<f64> = (0..n * n).map(|k| at(k / n, k % n)).collect();
+        let factor = Cholesky::new(matrix.clone(), n);
+        let mut x = vec![1.0, -2.0, 3.0, 0.5, 0.0];
+        let b: Vec<f64> =
+            matrix.chunks(n).map(|row| row.iter().zip(&x).map(|(a, x)| a * x).sum()).collect();
+        let mut found = b;
+        factor.solve_lower(&mut found);
+        factor.solve_upper(&mut found);
+        x.iter().zip(&found).for_each(|(x, y)| assert!((x - y).abs() < 1e-12));
+        let inverse = factor.inverse();
+        let unit = |i: usize, j: usize| -> f64 {
+            (0..n)
+                .map(|k| {
+                    f64::from(inverse[i * n + k])
+                        * if k >= j { factor.lower[k * n + j] } else { 0.0 }
+                })
+                .sum()
+        };
+        for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))) {
+            assert!((unit(i, j) - if i == j { 1.0 } else { 0.0 }).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn products_are_those_of_their_definition() {
+        let a: Vec<f32> = (0..70 * 3).map(|i| (i % 7) as f32).collect();
+        let b: Vec<f32> = (0..70 * 2).map(|i| (i % 5) as f32).collect();
+        let found = cross(&a, 3, &b, 2);
+        for (i, j) in [(0, 0), (2, 1), (1, 0)] {
+            let sum: f32 = (0..70).map(|row| a[row * 3 + i] * b[row * 2 + j]).sum();
+            assert_eq!(found[i * 2 + j], sum);
+        }
+        let right: Vec<f32> = (0..6).map(|i| i as f32).collect();
+        let found = product(&a, Matrix::new(&right, 3, 2), 3, 2);
+        assert_eq!(found[2 * 2 + 1], (0..3).map(|k| a[2 * 3 + k] * right[k * 2 + 1]).sum::<f32>());
+    }
+}
