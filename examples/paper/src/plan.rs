@@ -47,7 +47,7 @@ pub(crate) fn plan(
             local_learning_rate: settings.learning_rate,
         },
         rounds: round_plan(settings.devices as u32),
-        federation: FederationPlan { refresh: settings.refresh.clone(), ..Default::default() },
+        federation: FederationPlan { refresh: settings.refresh, ..Default::default() },
     };
     plan.check()?;
     Ok(plan)

@@ -101,7 +101,7 @@ mod tests {
             |i: usize, j: usize| 1.0 / (1 + i.abs_diff(j)) as f64 + if i == j { 1.0 } else { 0.0 };
         let matrix: Vec<f64> = (0..n * n).map(|k| at(k / n, k % n)).collect();
         let factor = Cholesky::new(matrix.clone(), n);
-        let mut x = vec![1.0, -2.0, 3.0, 0.5, 0.0];
+        let x = [1.0, -2.0, 3.0, 0.5, 0.0];
         let b: Vec<f64> =
             matrix.chunks(n).map(|row| row.iter().zip(&x).map(|(a, x)| a * x).sum()).collect();
         let mut found = b;

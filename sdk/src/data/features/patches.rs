@@ -81,8 +81,9 @@ impl Patches {
         let PatchSettings { sizes, pairs, grid, threshold, .. } = settings;
         let [channels, height, width] = input_shape;
         let fits = |size: &usize| *size > 0 && size + grid <= height.min(width) + 1;
+        let ridge = settings.ridge.is_finite() && settings.ridge > 0.0;
         let positive = [channels, *pairs, *grid, settings.images, sizes.len()];
-        if !sizes.iter().all(fits) || positive.contains(&0) || !(settings.ridge > 0.0) {
+        if !sizes.iter().all(fits) || positive.contains(&0) || !ridge {
             return Err(Error::Patches { shape: input_shape.to_vec() });
         }
         let images = dead_leaves(settings.seed, settings.images, input_shape)?;
