@@ -6,7 +6,10 @@ use adafed::data::features::{
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::glyphs::Glyphs;
+use crate::pretrained::{Pretrained, glyph_images};
 use crate::source::Split;
+use crate::upright::{Upright, scaled};
 
 /// Fixed features: nothing private goes into them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +30,19 @@ pub(crate) enum FeatureSettings {
         /// How responses are whitened.
         whitening: WhiteningSettings,
         /// Procedural images whose responses say how.
+        images: usize,
+    },
+    /// A small network pre-trained on made-up handwriting, on images made upright.
+    Glyphs {
+        /// Classes of made-up glyphs.
+        classes: usize,
+        /// Steps of pre-training.
+        steps: usize,
+        /// Public seed of glyphs and weights.
+        seed: u64,
+        /// How features are whitened.
+        whitening: WhiteningSettings,
+        /// Glyphs whose features say how.
         images: usize,
     },
 }
@@ -63,6 +79,14 @@ impl FeatureSettings {
                 let others = dead_leaves(!filters.seed, *images, image()?);
                 let others = others.map_err(adafed::Error::from)?;
                 Box::new(Whitened::learn(Box::new(patches), &others, whitening))
+            }
+            Self::Glyphs { classes, steps, seed, whitening, images } => {
+                let glyphs = Glyphs::new(*classes, *seed);
+                let trunk = Pretrained::train(&glyphs, *steps, *seed)?;
+                let (mut others, _) = glyph_images(&glyphs, !seed, 0, *images);
+                scaled(&mut others);
+                let upright = Box::new(Upright(Box::new(trunk)));
+                Box::new(Whitened::learn(upright, &others, whitening))
             }
         }))
     }

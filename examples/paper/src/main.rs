@@ -4,8 +4,11 @@
 mod error;
 mod experiment;
 mod features;
+mod glyphs;
 mod model;
+mod moment;
 mod plan;
+mod pretrained;
 mod progress;
 mod render;
 mod result;
@@ -13,6 +16,7 @@ mod run;
 mod settings;
 mod source;
 mod train;
+mod upright;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

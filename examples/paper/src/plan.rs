@@ -4,23 +4,46 @@ use adafed::algorithm::{AlgorithmPlan, FederationPlan, ImportanceRule, Layout, S
 use adafed::nn::ModelSpec;
 use adafed::privacy::accounting::calibration::{CalibrateBy, PhaseShape, Target, noise_multiplier};
 use adafed::privacy::{
-    Adjacency, ClipNorm, Delta, Epsilon, PrivacyPhase, PrivacyPlan, ResolutionBits, SamplingRate,
-    TrustModel,
+    Adjacency, ClipNorm, Delta, Epsilon, NoiseMultiplier, PrivacyPhase, PrivacyPlan,
+    ResolutionBits, SamplingRate, TrustModel,
 };
 use adafed::wire::{RoundPlan, TaskId, TaskPlan};
 
 use crate::Error;
-use crate::settings::{Ranking, Settings};
+use crate::settings::{Ranking, SecondMoment, Settings};
 
-/// The plan of a run over `examples` training examples.
+/// The plans of a run.
+pub(crate) struct Plans {
+    /// Training.
+    pub(crate) training: TaskPlan,
+    /// Noise multiplier of the second moment, where one is released.
+    pub(crate) second_moment: Option<NoiseMultiplier>,
+}
+
+/// The plans of a run over `examples` training examples.
 ///
 /// # Errors
 /// Settings that contradict each other, or a budget that nothing meets.
-pub(crate) fn plan(
+pub(crate) fn plans(
     settings: &Settings,
     spec: &ModelSpec,
     layout: &Layout,
     examples: usize,
+) -> Result<Plans, Error> {
+    let (privacy, second_moment) = privacy(settings, examples)?;
+    let training = task(settings, spec, layout, privacy)?;
+    Ok(Plans { training, second_moment })
+}
+
+/// A task of given privacy.
+///
+/// # Errors
+/// What makes the plan impossible.
+pub(crate) fn task(
+    settings: &Settings,
+    spec: &ModelSpec,
+    layout: &Layout,
+    privacy: PrivacyPlan,
 ) -> Result<TaskPlan, Error> {
     let importance = match settings.importance {
         Ranking::Released(rule) => rule,
@@ -33,7 +56,7 @@ pub(crate) fn plan(
         task: TaskId::try_from("paper".to_owned())?,
         model: serde_json::to_string(spec)?,
         layout: layout.clone(),
-        privacy: privacy(settings, examples)?,
+        privacy,
         algorithm: AlgorithmPlan {
             importance,
             random_seed: 1,
@@ -59,7 +82,10 @@ fn round_plan(devices: u32) -> RoundPlan {
     RoundPlan { cohort, report_goal, least_reports, deadline_ms, retry_after_ms }
 }
 
-fn privacy(settings: &Settings, examples: usize) -> Result<PrivacyPlan, Error> {
+fn privacy(
+    settings: &Settings,
+    examples: usize,
+) -> Result<(PrivacyPlan, Option<NoiseMultiplier>), Error> {
     let (epsilon, delta) = (Epsilon::new(settings.epsilon)?, Delta::new(settings.delta)?);
     let (adjacency, by) = (Adjacency::AddRemove, CalibrateBy::Tightest);
     let target = Target { epsilon, delta, adjacency, by };
@@ -72,10 +98,9 @@ fn privacy(settings: &Settings, examples: usize) -> Result<PrivacyPlan, Error> {
     let least = u64::from(settings.warmup > 0.0);
     let warmup = ((settings.warmup * rounds as f64).round() as u64).clamp(least, rounds);
     let steps = rounds * u64::from(settings.local_steps);
-    let shape = PhaseShape { rate, steps, relative_noise: 1.0 };
-    let noise_multiplier = noise_multiplier(&target, &[shape])?;
+    let (noise_multiplier, second_moment) = multipliers(settings, &target, rate, steps)?;
     let phase = |rounds| PrivacyPhase { rounds, noise_multiplier };
-    Ok(PrivacyPlan {
+    let plan = PrivacyPlan {
         trust: TrustModel::Local,
         adjacency,
         rate,
@@ -86,7 +111,35 @@ fn privacy(settings: &Settings, examples: usize) -> Result<PrivacyPlan, Error> {
         local_steps: settings.local_steps,
         warmup: phase(warmup),
         main: phase(rounds.saturating_sub(warmup)),
-    })
+    };
+    Ok((plan, second_moment))
+}
+
+/// The noise of a step, and of the second moment where one is released: the moment has its
+/// share of mu^2, the sum over steps of (rate / noise)^2, as far as sampling leaves that alone.
+fn multipliers(
+    settings: &Settings,
+    target: &Target,
+    rate: SamplingRate,
+    steps: u64,
+) -> Result<(NoiseMultiplier, Option<NoiseMultiplier>), Error> {
+    let training = PhaseShape { rate, steps, relative_noise: 1.0 };
+    let Some(SecondMoment { share, .. }) = settings.second_moment else {
+        return Ok((noise_multiplier(target, &[training])?, None));
+    };
+    if !(share > 0.0 && share < 1.0) {
+        let expected = "a number above 0 and below 1".to_owned();
+        return Err(Error::Settings { what: "share of the second moment", expected });
+    }
+    let whole = SamplingRate::new(1.0)?;
+    let relative = [1.0 / share.sqrt(), rate.value() * (steps as f64 / (1.0 - share)).sqrt()];
+    let shapes = [
+        PhaseShape { rate: whole, steps: 1, relative_noise: relative[0] },
+        PhaseShape { relative_noise: relative[1], ..training },
+    ];
+    let base = noise_multiplier(target, &shapes)?.value();
+    let [moment, step] = relative.map(|relative| NoiseMultiplier::new(base * relative));
+    Ok((step?, Some(moment?)))
 }
 
 fn rounds(settings: &Settings, rate: SamplingRate) -> Result<u64, Error> {

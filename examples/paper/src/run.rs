@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use adafed::data::Examples;
 use adafed::nn::Model;
-use adafed::privacy::{Composition, accounting};
-use adafed::wire::TaskPlan;
+use adafed::privacy::{Composition, PrivacyPlan, accounting};
 
 use crate::Error;
 use crate::experiment::{Cell, shown};
-use crate::plan::plan;
+use crate::moment;
+use crate::plan::{Plans, plans};
 use crate::progress::Progress;
 use crate::result::{CellResult, SeedResult};
 use crate::settings::Settings;
@@ -71,38 +71,25 @@ impl Runner {
         if let Some(known) = known.as_ref().filter(|_| missing.is_empty()) {
             return Ok(known.clone());
         }
-        let started = Instant::now();
+        let mut since = Instant::now();
         let split = self.prepare(&cell.settings)?;
-        let spec = cell.settings.model.spec(split.train.shape(), split.train.classes());
-        let model = Model::new(&spec).map_err(adafed::Error::from)?;
-        let plan = plan(&cell.settings, &spec, model.layout(), split.train.len())?;
-        let shares = deal(&cell.settings, &split.train)?;
-        let mut result = known.unwrap_or_else(|| empty(experiment, cell, &plan));
-        let mut since = started;
+        let scene = Scene::new(&cell.settings, split)?;
+        let mut result = match known {
+            Some(known) => known,
+            None => scene.empty(experiment, cell)?,
+        };
         for seed in missing {
             progress.start(&format!("{} {} seed {seed}", cell.arm, shown(&cell.at)));
-            let trainer = Trainer {
-                settings: &cell.settings,
-                plan: &plan,
-                model: &model,
-                shares: &shares,
-                seed,
-            };
-            let trained = trainer.run(|step| progress.step(&step))?;
-            let accuracy = |parameters: &[f32]| accuracy(&model, parameters, &split.test);
-            let last = accuracy(&trained.last)?;
-            let average = trained.average.as_deref().map(accuracy).transpose()?;
-            let (train_s, peak_rss_mb) = (trained.train_s, adafed_examples::memory::peak_rss_mb());
-            let wall_s = since.elapsed().as_secs_f64();
-            let seed = SeedResult { seed, last, average, train_s, wall_s, peak_rss_mb };
+            let (mut seed, bytes_up) = scene.run(seed, progress)?;
+            seed.wall_s = since.elapsed().as_secs_f64();
+            since = Instant::now();
             progress.done(seed.reported());
-            result.bytes_up = trained.bytes_up;
+            result.bytes_up = bytes_up;
             result.seeds.push(seed);
             result.seeds.sort_by_key(|seed| seed.seed);
             if let Some(path) = self.path(experiment, cell) {
                 result.write(&path)?;
             }
-            since = Instant::now();
         }
         Ok(result)
     }
@@ -148,29 +135,86 @@ fn deal(settings: &Settings, train: &Examples) -> Result<Vec<Examples>, Error> {
     Ok(shares.iter().map(|share| train.subset(share)).collect())
 }
 
-fn accuracy(model: &Model, parameters: &[f32], test: &Examples) -> Result<f64, Error> {
-    let share = model.accuracy(parameters, test.inputs(), test.targets());
-    Ok(100.0 * share.map_err(adafed::Error::from)?)
+/// What the seeds of a cell share.
+struct Scene<'a> {
+    settings: &'a Settings,
+    split: Split,
+    model: Model,
+    plans: Plans,
 }
 
-/// A cell's result without a seed.
-fn empty(experiment: &str, cell: &Cell, plan: &TaskPlan) -> CellResult {
-    let privacy = &plan.privacy;
-    let composition: Composition =
-        (0..privacy.rounds()).filter_map(|round| privacy.round_event(round)).collect();
-    CellResult {
-        experiment: experiment.to_owned(),
-        arm: cell.arm.clone(),
-        at: cell.at.clone(),
-        settings: cell.settings.clone(),
-        private: cell.settings.is_private(),
-        noise_multiplier: privacy.least_noise_multiplier().value(),
-        rate: privacy.rate.value(),
-        steps: privacy.rounds() * u64::from(privacy.local_steps),
-        parameters: plan.layout.len(),
-        epsilon_pld: accounting::pld_epsilon(&composition, privacy.delta),
-        epsilon_rdp: accounting::rdp_epsilon(&composition, privacy.delta),
-        bytes_up: 0,
-        seeds: Vec::new(),
+impl<'a> Scene<'a> {
+    fn new(settings: &'a Settings, split: Split) -> Result<Self, Error> {
+        let spec = settings.model.spec(split.train.shape(), split.train.classes());
+        let model = Model::new(&spec).map_err(adafed::Error::from)?;
+        let plans = plans(settings, &spec, model.layout(), split.train.len())?;
+        Ok(Self { settings, split, model, plans })
+    }
+
+    /// One seed from start to end, and what a device uploaded.
+    fn run(&self, seed: u64, progress: &Progress) -> Result<(SeedResult, u64), Error> {
+        let Self { settings, model, .. } = self;
+        let whitened = self.whitened(seed)?;
+        let Split { train, test } = whitened.as_ref().unwrap_or(&self.split);
+        let shares = deal(settings, train)?;
+        let plan = &self.plans.training;
+        let trainer = Trainer { settings, plan, model, shares: &shares, seed };
+        let trained = trainer.run(|step| progress.step(&step))?;
+        let accuracy = |parameters: &[f32]| {
+            let share = model.accuracy(parameters, test.inputs(), test.targets());
+            Ok::<_, Error>(100.0 * share.map_err(adafed::Error::from)?)
+        };
+        let last = accuracy(&trained.last)?;
+        let average = trained.average.as_deref().map(accuracy).transpose()?;
+        let (train_s, wall_s) = (trained.train_s, 0.0);
+        let peak_rss_mb = adafed_examples::memory::peak_rss_mb();
+        let result = SeedResult { seed, last, average, train_s, wall_s, peak_rss_mb };
+        Ok((result, trained.bytes_up))
+    }
+
+    /// Plan of the second moment's release, where there is one.
+    fn moment(&self) -> Result<Option<PrivacyPlan>, Error> {
+        let examples = self.split.train.len();
+        let plan = |noise| moment::privacy(&self.plans.training.privacy, noise, examples);
+        self.plans.second_moment.map(plan).transpose()
+    }
+
+    /// The data whitened by its released second moment, where one is asked for.
+    fn whitened(&self, seed: u64) -> Result<Option<Split>, Error> {
+        let (Some(moment), Some(privacy)) = (self.settings.second_moment, self.moment()?) else {
+            return Ok(None);
+        };
+        let Split { train, test } = &self.split;
+        let rotated = moment::whitening(self.settings, moment, privacy, train, seed)?;
+        let through = |examples: &Examples| examples.with_features(&rotated);
+        let (train, test) = (through(train), through(test));
+        let (train, test) =
+            (train.map_err(adafed::Error::from)?, test.map_err(adafed::Error::from)?);
+        Ok(Some(Split { train, test }))
+    }
+
+    /// The cell's result without a seed.
+    fn empty(&self, experiment: &str, cell: &Cell) -> Result<CellResult, Error> {
+        let plan = &self.plans.training;
+        let privacy = &plan.privacy;
+        let moment = self.moment()?;
+        let events = moment.iter().chain([privacy]);
+        let events = events.flat_map(|plan| (0..plan.rounds()).filter_map(|r| plan.round_event(r)));
+        let composition: Composition = events.collect();
+        Ok(CellResult {
+            experiment: experiment.to_owned(),
+            arm: cell.arm.clone(),
+            at: cell.at.clone(),
+            settings: cell.settings.clone(),
+            private: cell.settings.is_private(),
+            noise_multiplier: privacy.least_noise_multiplier().value(),
+            rate: privacy.rate.value(),
+            steps: privacy.rounds() * u64::from(privacy.local_steps),
+            parameters: plan.layout.len(),
+            epsilon_pld: accounting::pld_epsilon(&composition, privacy.delta),
+            epsilon_rdp: accounting::rdp_epsilon(&composition, privacy.delta),
+            bytes_up: 0,
+            seeds: Vec::new(),
+        })
     }
 }

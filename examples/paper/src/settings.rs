@@ -84,9 +84,22 @@ pub(crate) struct Settings {
     /// Least scale, as a share of their root mean square.
     #[serde(default = "floor")]
     pub(crate) floor: f64,
+    /// A released second moment that features are whitened by before the head is trained.
+    #[serde(default)]
+    pub(crate) second_moment: Option<SecondMoment>,
     /// How the mask is made anew during the main phase.
     #[serde(default)]
     pub(crate) refresh: Option<MaskRefresh>,
+}
+
+/// A private second moment of the features.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SecondMoment {
+    /// Share of the budget, as a share of mu squared.
+    pub(crate) share: f64,
+    /// Ridge, as a share of its trace.
+    pub(crate) ridge: f64,
 }
 
 /// How coordinates are ranked.

@@ -149,14 +149,14 @@ impl Trainer<'_> {
 }
 
 /// A policy that allows exactly the plan.
-fn policy(plan: &PrivacyPlan) -> Result<Policy, Error> {
+pub(crate) fn policy(plan: &PrivacyPlan) -> Result<Policy, Error> {
     let cap = adafed::privacy::Epsilon::new(plan.epsilon().epsilon * 1.1)?;
     let least_noise_multiplier = NoiseMultiplier::new(0.0)?;
     Ok(Policy { least_noise_multiplier, ..Policy::new(cap, plan.delta)? })
 }
 
 /// One number of several, by rounds of SplitMix64 (Steele, Lea and Flood 2014).
-fn mixed(parts: &[u64]) -> u64 {
+pub(crate) fn mixed(parts: &[u64]) -> u64 {
     parts.iter().fold(0, |state: u64, part| {
         let mut z = (state ^ part).wrapping_add(0x9E37_79B9_7F4A_7C15);
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 pub use self::patches::{PatchSettings, Patches};
 pub use self::scattering::Scattering;
-pub use self::whitened::{Whitened, WhiteningSettings};
+pub use self::whitened::{Rotated, Whitened, WhiteningSettings};
 use super::{Error, Examples, scale_colour, scale_pixel};
 
 /// Examples that are mapped together.

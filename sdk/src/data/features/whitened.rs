@@ -88,11 +88,56 @@ impl Features for Whitened {
         for (output, seen) in
             outputs.chunks_exact_mut(self.shape[0]).zip(seen.chunks_exact(self.directions))
         {
-            let norm = seen.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-            output.iter_mut().zip(seen).for_each(|(o, x)| *o = x / norm);
+            output[..self.directions].copy_from_slice(seen);
+            make_unit(&mut output[..self.directions]);
             output[self.directions] = self.constant;
         }
     }
+}
+
+/// Vectors whitened by a second moment that is given, and made of unit length, `[n] -> [n]`.
+pub struct Rotated {
+    /// `[n, n]`
+    matrix: Vec<f32>,
+    shape: [usize; 1],
+}
+
+impl Rotated {
+    /// By L^-1, with M + ridge = L L^T. The moment M `[n, n]` must be public or released; of a
+    /// noisy one the symmetric part is taken. `ridge` is a share of M's trace, and has to be
+    /// above what noise does to M's smallest directions.
+    #[must_use]
+    pub fn by(moment: &[f64], n: usize, ridge: f64) -> Self {
+        let trace: f64 = moment.iter().step_by(n + 1).sum();
+        let symmetric = |at: usize| {
+            let (i, j) = (at / n, at % n);
+            (moment[i * n + j] + moment[j * n + i]) / 2.0 + if i == j { ridge * trace } else { 0.0 }
+        };
+        let inverse = Cholesky::new((0..n * n).map(symmetric).collect(), n).inverse();
+        let matrix = (0..n * n).map(|at| inverse[at % n * n + at / n]).collect();
+        Self { matrix, shape: [n] }
+    }
+}
+
+impl Features for Rotated {
+    fn input_shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn compute(&self, inputs: &[f32], outputs: &mut [f32]) {
+        let n = self.shape[0];
+        outputs.copy_from_slice(&product(inputs, Matrix::new(&self.matrix, n, n), n, n));
+        outputs.chunks_exact_mut(n).for_each(make_unit);
+    }
+}
+
+fn make_unit(vector: &mut [f32]) {
+    let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    vector.iter_mut().for_each(|x| *x /= norm);
 }
 
 /// Takes the mean of the rows off them.
@@ -199,6 +244,21 @@ mod tests {
         let gram = cross(&basis, 90, &basis, 90);
         (0..90).for_each(|i| assert!(gram[i * 91] < 1.01, "{i}: {}", gram[i * 91]));
         (0..20).for_each(|i| assert!(gram[i * 91] > 0.9, "{i}: {}", gram[i * 91]));
+    }
+
+    #[test]
+    fn a_moment_makes_its_own_directions_alike() {
+        let mut values = rows(3000);
+        centre(&mut values, 8);
+        let moment: Vec<f64> = cross(&values, 8, &values, 8).into_iter().map(f64::from).collect();
+        let rotated = Rotated::by(&moment, 8, 1e-9);
+        let mut outputs = vec![0.0; values.len()];
+        rotated.compute(&values, &mut outputs);
+        let after = cross(&outputs, 8, &outputs, 8);
+        for (at, value) in after.iter().enumerate() {
+            let expected = if at % 9 == 0 { 3000.0 / 8.0 } else { 0.0 };
+            assert!((value - expected).abs() < 25.0, "{at}: {value}");
+        }
     }
 
     #[test]

@@ -1,0 +1,153 @@
+//! Features of a small network that was trained on made-up handwriting: public pre-training, in
+//! which no private example takes part.
+
+use adafed::data::Examples;
+use adafed::data::features::Features;
+use adafed::nn::{LayerSpec, Loss, Model, ModelSpec};
+use adafed::train::PlainGradient;
+use rayon::prelude::*;
+
+use crate::Error;
+use crate::glyphs::{Glyphs, SIDE};
+
+/// Examples of a step of pre-training.
+const BATCH: usize = 128;
+const LEARNING_RATE: f64 = 1.5e-3;
+/// Steps in which the learning rate grows to it, and what is left of it at the end.
+const GROWING: f64 = 100.0;
+const LEFT: f64 = 0.02;
+/// The maps that the convolutions end with, and what they are averaged to.
+const MAPS: usize = 64;
+const MAP_SIDE: usize = 7;
+const POOLED: usize = 4;
+
+/// The last convolution's maps, averaged to 4 x 4, `[1, 28, 28] -> [1024]`.
+pub(crate) struct Pretrained {
+    trunk: Model,
+    parameters: Vec<f32>,
+}
+
+fn trunk() -> Vec<LayerSpec> {
+    vec![
+        LayerSpec::conv2d(1, 32, 5, 1, 2),
+        LayerSpec::Relu,
+        LayerSpec::max_pool2d(2, 2),
+        LayerSpec::conv2d(32, MAPS, 3, 1, 1),
+        LayerSpec::Relu,
+        LayerSpec::max_pool2d(2, 2),
+        LayerSpec::conv2d(MAPS, MAPS, 3, 1, 1),
+        LayerSpec::Relu,
+        LayerSpec::Flatten,
+    ]
+}
+
+fn model(layers: Vec<LayerSpec>) -> Result<Model, Error> {
+    let spec = ModelSpec { input: vec![1, SIDE, SIDE], layers, loss: Loss::CrossEntropy };
+    Ok(Model::new(&spec).map_err(adafed::Error::from)?)
+}
+
+/// `count` glyphs from `start` on, their classes, upright where asked for.
+pub(crate) fn glyph_images(
+    glyphs: &Glyphs,
+    seed: u64,
+    start: u64,
+    count: usize,
+) -> (Vec<f32>, Vec<u32>) {
+    let mut images = vec![0.0; count * SIDE * SIDE];
+    let written = images.par_chunks_mut(SIDE * SIDE).enumerate();
+    let classes =
+        written.map(|(index, image)| glyphs.write(seed, start + index as u64, image) as u32);
+    let classes = classes.collect();
+    (images, classes)
+}
+
+impl Pretrained {
+    /// Trains the network to tell the glyphs apart, by Adam (Kingma and Ba 2015).
+    ///
+    /// # Errors
+    /// Those of the model.
+    pub(crate) fn train(glyphs: &Glyphs, steps: usize, seed: u64) -> Result<Self, Error> {
+        let mut layers = trunk();
+        layers.extend([
+            LayerSpec::linear(MAPS * MAP_SIDE * MAP_SIDE, 256),
+            LayerSpec::Relu,
+            LayerSpec::linear(256, glyphs.len()),
+        ]);
+        let whole = model(layers)?;
+        let mut parameters = whole.initial(seed);
+        let mut adam = Adam::new(parameters.len());
+        let indices: Vec<usize> = (0..BATCH).collect();
+        for step in 0..steps {
+            let (images, classes) = glyph_images(glyphs, seed, (step * BATCH) as u64, BATCH);
+            let batch = Examples::new(vec![1, SIDE, SIDE], images, classes, glyphs.len())
+                .map_err(adafed::Error::from)?;
+            let gradient = PlainGradient::new(&whole, &batch).sum(&parameters, &indices)?;
+            let done = step as f64 / steps as f64;
+            let rate = LEARNING_RATE
+                * ((step + 1) as f64 / GROWING).min(1.0)
+                * (LEFT + (1.0 - LEFT) * (1.0 - done));
+            adam.step(&mut parameters, &gradient, 1.0 / BATCH as f64, rate);
+        }
+        let trunk = model(trunk())?;
+        parameters.truncate(trunk.parameters());
+        Ok(Self { trunk, parameters })
+    }
+}
+
+impl Features for Pretrained {
+    fn input_shape(&self) -> &[usize] {
+        &[1, SIDE, SIDE]
+    }
+
+    fn shape(&self) -> &[usize] {
+        &[MAPS * POOLED * POOLED]
+    }
+
+    fn compute(&self, inputs: &[f32], outputs: &mut [f32]) {
+        let count = inputs.len() / (SIDE * SIDE);
+        let each = MAPS * POOLED * POOLED;
+        // The trunk takes any image of its shape.
+        let maps = self.trunk.predict(&self.parameters, inputs, count).unwrap_or_default();
+        let maps = maps.chunks_exact(MAPS * MAP_SIDE * MAP_SIDE);
+        for (maps, output) in maps.zip(outputs.chunks_exact_mut(each)) {
+            for (at, value) in output.iter_mut().enumerate() {
+                let (map, row, column) =
+                    (at / (POOLED * POOLED), at / POOLED % POOLED, at % POOLED);
+                *value = mean(&maps[map * MAP_SIDE * MAP_SIDE..], row, column);
+            }
+        }
+    }
+}
+
+/// Mean over 3 x 3 values around every other one, 0 outside of the map.
+fn mean(map: &[f32], row: usize, column: usize) -> f32 {
+    let near = |at: usize| (2 * at).saturating_sub(1)..(2 * at + 2).min(MAP_SIDE);
+    let places = near(row).flat_map(|y| near(column).map(move |x| y * MAP_SIDE + x));
+    places.map(|place| map[place]).sum::<f32>() / 9.0
+}
+
+/// Adam with its usual constants.
+struct Adam {
+    first: Vec<f64>,
+    second: Vec<f64>,
+    steps: i32,
+}
+
+impl Adam {
+    fn new(parameters: usize) -> Self {
+        Self { first: vec![0.0; parameters], second: vec![0.0; parameters], steps: 0 }
+    }
+
+    fn step(&mut self, parameters: &mut [f32], sum: &[f32], share: f64, rate: f64) {
+        const BETA: (f64, f64) = (0.9, 0.999);
+        self.steps += 1;
+        let (c1, c2) = (1.0 - BETA.0.powi(self.steps), 1.0 - BETA.1.powi(self.steps));
+        let moments = self.first.iter_mut().zip(&mut self.second);
+        for ((w, g), (m, v)) in parameters.iter_mut().zip(sum).zip(moments) {
+            let g = f64::from(*g) * share;
+            *m = BETA.0 * *m + (1.0 - BETA.0) * g;
+            *v = BETA.1 * *v + (1.0 - BETA.1) * g * g;
+            *w -= (rate * (*m / c1) / ((*v / c2).sqrt() + 1e-8)) as f32;
+        }
+    }
+}
