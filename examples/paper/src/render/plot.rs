@@ -32,7 +32,7 @@ struct Line {
     points: Vec<(f64, f64, f64)>,
 }
 
-/// The plot as SVG; none where the axis has no numbers or fewer than two of them ran.
+/// The plot as SVG; none where the axis has no numbers, or nothing ran.
 ///
 /// # Errors
 /// Where the library fails.
@@ -56,8 +56,8 @@ pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> Result<Option<String
         let points = if here { places.iter().filter_map(value).collect() } else { Vec::new() };
         lines.push(Line { label: published.label.clone(), dashed: true, points });
     }
-    lines.retain(|line| line.points.len() > 1);
-    if lines.is_empty() {
+    lines.retain(|line| !line.points.is_empty());
+    if lines.iter().all(|line| line.dashed) {
         return Ok(None);
     }
     let mut svg = String::new();
