@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use adafed::data::Examples;
+use adafed::data::{self, Examples};
 use adafed::nn::Model;
 use adafed::privacy::{Composition, PrivacyPlan, accounting};
 
@@ -186,10 +186,16 @@ impl<'a> Scene<'a> {
         };
         let Split { train, test } = &self.split;
         let rotated = moment::whitening(self.settings, moment, privacy, train, seed)?;
-        let through = |examples: &Examples| examples.with_features(&rotated);
-        let (train, test) = (through(train), through(test));
-        let (train, test) =
-            (train.map_err(adafed::Error::from)?, test.map_err(adafed::Error::from)?);
+        // Where noise left the moment's smallest directions negative, nothing finite comes out.
+        let refused = |error| match error {
+            data::Error::NotFinite { .. } => Error::Settings {
+                what: "ridge of the second moment",
+                expected: "a larger one: with it the released moment is not positive".to_owned(),
+            },
+            other => adafed::Error::from(other).into(),
+        };
+        let train = train.with_features(&rotated).map_err(refused)?;
+        let test = test.with_features(&rotated).map_err(refused)?;
         Ok(Some(Split { train, test }))
     }
 

@@ -56,6 +56,11 @@ struct Page<'a> {
 /// Results that cannot be read, or files that cannot be written.
 pub(crate) fn render(experiments: &[Experiment], results: &Path, docs: &Path) -> Result<(), Error> {
     let runner = Runner::new(Default::default(), Some(results.to_owned()));
+    let plots = docs.join("results");
+    if plots.is_dir() {
+        // Plots of experiments that are gone, or have no result any more, would stay.
+        std::fs::remove_dir_all(&plots).map_err(Error::file("remove", &plots))?;
+    }
     let mut page = HEAD.to_owned();
     for experiment in experiments {
         let content = Page::new(experiment, &runner)?;
