@@ -68,6 +68,18 @@ pub(crate) enum Error {
     },
 }
 
+impl From<adafed::data::Error> for Error {
+    fn from(error: adafed::data::Error) -> Self {
+        Self::Device(error.into())
+    }
+}
+
+impl From<adafed::nn::Error> for Error {
+    fn from(error: adafed::nn::Error) -> Self {
+        Self::Device(error.into())
+    }
+}
+
 impl Error {
     /// Whether a data set is not on this machine.
     pub(crate) const fn is_missing_data(&self) -> bool {

@@ -153,8 +153,7 @@ impl Experiment {
     fn cell(&self, arm: &Arm, at: &Position, last: &Table) -> Result<Cell, Error> {
         let mut table = self.settings.clone();
         table.extend(at.clone());
-        let here = |when: &&When| when.at.iter().all(|(key, value)| at.get(key) == Some(value));
-        for when in self.when.iter().filter(here) {
+        for when in self.when.iter().filter(|when| holds(&when.at, at)) {
             table.extend(when.settings.clone());
         }
         table.extend(arm.settings.clone());
@@ -177,6 +176,14 @@ impl Cell {
         let place = self.at.iter().map(|(key, value)| format!("-{key}-{}", plain(value)));
         Path::new(experiment).join(format!("{}{}.json", self.arm, place.collect::<String>()))
     }
+}
+
+/// Whether every setting that is `given` has its value at a position.
+pub(crate) fn holds<'a>(
+    given: impl IntoIterator<Item = (&'a String, &'a Value)>,
+    at: &Position,
+) -> bool {
+    given.into_iter().all(|(key, value)| at.get(key) == Some(value))
 }
 
 /// A value of the grid as people write it.

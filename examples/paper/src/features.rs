@@ -54,8 +54,8 @@ impl FeatureSettings {
     /// Where the features do not take inputs of that shape.
     pub(crate) fn apply(&self, split: Split) -> Result<Split, Error> {
         let Some(features) = self.features(split.train.shape())? else { return Ok(split) };
-        let train = split.train.with_features(&*features).map_err(adafed::Error::from)?;
-        let test = split.test.with_features(&*features).map_err(adafed::Error::from)?;
+        let train = split.train.with_features(&*features)?;
+        let test = split.test.with_features(&*features)?;
         Ok(Split { train, test })
     }
 
@@ -71,13 +71,13 @@ impl FeatureSettings {
             Self::Scattering { scales } => {
                 const ANGLES: usize = 8;
                 let made = Scattering::new(image()?, *scales, ANGLES);
-                Box::new(made.map_err(adafed::Error::from)?)
+                Box::new(made?)
             }
             Self::Patches { filters, whitening, images } => {
-                let patches = Patches::new(image()?, filters).map_err(adafed::Error::from)?;
+                let patches = Patches::new(image()?, filters)?;
                 // Others than the filters were made from.
                 let others = dead_leaves(!filters.seed, *images, image()?);
-                let others = others.map_err(adafed::Error::from)?;
+                let others = others?;
                 Box::new(Whitened::learn(Box::new(patches), &others, whitening))
             }
             Self::Glyphs { classes, steps, seed, whitening, images } => {

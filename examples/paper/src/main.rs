@@ -161,8 +161,7 @@ fn run_one(experiment: &Experiment, run: &Run, runner: &mut Runner) -> Result<()
     let mut missing = 0;
     for cell in &cells {
         let known = runner.known(&experiment.name, cell)?;
-        let done = |seed: &&u64| known.iter().any(|k| k.seeds.iter().any(|s| s.seed == **seed));
-        missing += seeds.iter().filter(|seed| !done(seed)).count();
+        missing += result::missing(known.as_ref(), &seeds).len();
     }
     eprintln!("{}: {missing} of {} runs are missing", experiment.name, cells.len() * seeds.len());
     let mut progress = Progress::new(missing as u64);

@@ -58,10 +58,9 @@ pub(crate) fn whitening(
     let n: usize = train.shape().iter().product();
     let layers = vec![LayerSpec::Linear(Linear::new(n, n).bias(false))];
     let spec = ModelSpec { input: vec![n], layers, loss: Loss::Mse };
-    let model = Model::new(&spec).map_err(adafed::Error::from)?;
+    let model = Model::new(&spec)?;
     let targets = train.inputs().iter().map(|x| -(n as f32) / 2.0 * x).collect();
-    let data = Examples::with_targets(vec![n], train.inputs().to_vec(), targets, n)
-        .map_err(adafed::Error::from)?;
+    let data = Examples::with_targets(vec![n], train.inputs().to_vec(), targets, n)?;
     // No mask, no scale: every entry is released.
     let plain = Settings {
         retention: adafed::algorithm::Retention::full(),

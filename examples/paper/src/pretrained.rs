@@ -43,7 +43,7 @@ fn trunk() -> Vec<LayerSpec> {
 
 fn model(layers: Vec<LayerSpec>) -> Result<Model, Error> {
     let spec = ModelSpec { input: vec![1, SIDE, SIDE], layers, loss: Loss::CrossEntropy };
-    Ok(Model::new(&spec).map_err(adafed::Error::from)?)
+    Ok(Model::new(&spec)?)
 }
 
 /// `count` glyphs from `start` on, their classes, upright where asked for.
@@ -79,8 +79,7 @@ impl Pretrained {
         let indices: Vec<usize> = (0..BATCH).collect();
         for step in 0..steps {
             let (images, classes) = glyph_images(glyphs, seed, (step * BATCH) as u64, BATCH);
-            let batch = Examples::new(vec![1, SIDE, SIDE], images, classes, glyphs.len())
-                .map_err(adafed::Error::from)?;
+            let batch = Examples::new(vec![1, SIDE, SIDE], images, classes, glyphs.len())?;
             let gradient = PlainGradient::new(&whole, &batch).sum(&parameters, &indices)?;
             let done = step as f64 / steps as f64;
             let rate = LEARNING_RATE

@@ -91,6 +91,12 @@ impl Summary {
     }
 }
 
+/// Those of `seeds` that a result, where there is one, has no figures of.
+pub(crate) fn missing(known: Option<&CellResult>, seeds: &[u64]) -> Vec<u64> {
+    let done = |seed: &u64| known.is_some_and(|k| k.seeds.iter().any(|s| s.seed == *seed));
+    seeds.iter().filter(|seed| !done(seed)).copied().collect()
+}
+
 impl CellResult {
     /// Summary of the reported accuracies.
     pub(crate) fn summary(&self) -> Option<Summary> {

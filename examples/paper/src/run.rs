@@ -1,5 +1,6 @@
 //! Runs cells: what has a result already is left out, so a run that was killed goes on.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use crate::experiment::{Cell, shown};
 use crate::moment;
 use crate::plan::{Plans, plans};
 use crate::progress::Progress;
-use crate::result::{CellResult, SeedResult};
+use crate::result::{CellResult, SeedResult, missing};
 use crate::settings::Settings;
 use crate::source::Split;
 use crate::train::Trainer;
@@ -64,14 +65,11 @@ impl Runner {
         progress: &mut Progress,
     ) -> Result<CellResult, Error> {
         let known = self.known(experiment, cell)?;
-        let missing = |seed: &&u64| {
-            !known.iter().any(|known| known.seeds.iter().any(|done| done.seed == **seed))
-        };
-        let missing: Vec<u64> = seeds.iter().filter(missing).copied().collect();
+        let missing = missing(known.as_ref(), seeds);
         if let Some(known) = known.as_ref().filter(|_| missing.is_empty()) {
             return Ok(known.clone());
         }
-        let mut since = Instant::now();
+        let (path, mut since) = (self.path(experiment, cell), Instant::now());
         let split = self.prepare(&cell.settings)?;
         let scene = Scene::new(&cell.settings, split)?;
         let mut result = match known {
@@ -87,15 +85,15 @@ impl Runner {
             result.bytes_up = bytes_up;
             result.seeds.push(seed);
             result.seeds.sort_by_key(|seed| seed.seed);
-            if let Some(path) = self.path(experiment, cell) {
-                result.write(&path)?;
+            if let Some(path) = &path {
+                result.write(path)?;
             }
         }
         Ok(result)
     }
 
     /// The data of a run; features are kept for the next run with the same.
-    fn prepare(&mut self, settings: &Settings) -> Result<Split, Error> {
+    fn prepare(&mut self, settings: &Settings) -> Result<Cow<'_, Split>, Error> {
         let Settings { data, holdout, examples, features, .. } = settings;
         let key = serde_json::to_string(&(data, examples, features))?;
         // One at a time: features of a whole data set can be some gigabytes.
@@ -111,9 +109,8 @@ impl Runner {
                 (key, features.apply(split)?)
             }
         };
-        let split = whole.clone();
-        self.prepared = Some((key, whole));
-        Ok(if *holdout { split.held_out() } else { split })
+        let (_, whole) = self.prepared.insert((key, whole));
+        Ok(if *holdout { Cow::Owned(whole.held_out()) } else { Cow::Borrowed(whole) })
     }
 }
 
@@ -127,26 +124,26 @@ fn check_same(path: &Path, found: &Settings, wanted: &Settings) -> Result<(), Er
     Err(Error::Experiment { path: path.to_owned(), reason: reason.to_owned() })
 }
 
-fn deal(settings: &Settings, train: &Examples) -> Result<Vec<Examples>, Error> {
+fn deal<'a>(settings: &Settings, train: &'a Examples) -> Result<Vec<Cow<'a, Examples>>, Error> {
     if settings.devices == 1 {
-        return Ok(vec![train.clone()]);
+        return Ok(vec![Cow::Borrowed(train)]);
     }
     let shares = settings.partition.split(train.labels(), settings.devices, DEAL)?;
-    Ok(shares.iter().map(|share| train.subset(share)).collect())
+    Ok(shares.iter().map(|share| Cow::Owned(train.subset(share))).collect())
 }
 
 /// What the seeds of a cell share.
 struct Scene<'a> {
     settings: &'a Settings,
-    split: Split,
+    split: Cow<'a, Split>,
     model: Model,
     plans: Plans,
 }
 
 impl<'a> Scene<'a> {
-    fn new(settings: &'a Settings, split: Split) -> Result<Self, Error> {
+    fn new(settings: &'a Settings, split: Cow<'a, Split>) -> Result<Self, Error> {
         let spec = settings.model.spec(split.train.shape(), split.train.classes());
-        let model = Model::new(&spec).map_err(adafed::Error::from)?;
+        let model = Model::new(&spec)?;
         let plans = plans(settings, &spec, model.layout(), split.train.len())?;
         Ok(Self { settings, split, model, plans })
     }
@@ -162,7 +159,7 @@ impl<'a> Scene<'a> {
         let trained = trainer.run(|step| progress.step(&step))?;
         let accuracy = |parameters: &[f32]| {
             let share = model.accuracy(parameters, test.inputs(), test.targets());
-            Ok::<_, Error>(100.0 * share.map_err(adafed::Error::from)?)
+            Ok::<_, Error>(100.0 * share?)
         };
         let last = accuracy(&trained.last)?;
         let average = trained.average.as_deref().map(accuracy).transpose()?;
@@ -184,7 +181,7 @@ impl<'a> Scene<'a> {
         let (Some(moment), Some(privacy)) = (self.settings.second_moment, self.moment()?) else {
             return Ok(None);
         };
-        let Split { train, test } = &self.split;
+        let Split { train, test } = &*self.split;
         let rotated = moment::whitening(self.settings, moment, privacy, train, seed)?;
         // Where noise left the moment's smallest directions negative, nothing finite comes out.
         let refused = |error| match error {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use adafed::data::{self, Examples, digits, load_cifar10, load_mnist_like};
+use adafed::data::{Examples, digits, load_cifar10, load_mnist_like};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -50,15 +50,11 @@ impl Source {
         let folder = root.join(self.folder());
         let (train, test) = match self {
             Self::Digits => (digits(1, DIGITS.0), digits(1 << 32, DIGITS.1)),
-            Self::Mnist | Self::FashionMnist => load_mnist_like(&folder).map_err(in_data)?,
-            Self::Cifar10 => load_cifar10(&folder).map_err(in_data)?,
+            Self::Mnist | Self::FashionMnist => load_mnist_like(&folder)?,
+            Self::Cifar10 => load_cifar10(&folder)?,
         };
         Ok(Split { train, test })
     }
-}
-
-fn in_data(error: data::Error) -> Error {
-    adafed::Error::from(error).into()
 }
 
 /// Where the data sets are: `ADAFED_DATA`, or the folder `shared/data` beside the repository.
@@ -69,7 +65,7 @@ pub(crate) fn default_root() -> PathBuf {
 
 impl Split {
     /// With the last sixth of the training examples in place of the test set.
-    pub(crate) fn held_out(self) -> Self {
+    pub(crate) fn held_out(&self) -> Self {
         let border = self.train.len() - self.train.len() / 6;
         let part = |range: std::ops::Range<usize>| self.train.subset(&range.collect::<Vec<_>>());
         Self { train: part(0..border), test: part(border..self.train.len()) }

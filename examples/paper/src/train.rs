@@ -4,6 +4,7 @@
 //! server and devices share. Only the seeds of the noise are chosen, so that a run can be
 //! repeated to the last digit.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use adafed::algorithm::{Mask, Plans, Provenance, ReleasedSum, TrainingState};
@@ -30,7 +31,7 @@ pub(crate) struct Trainer<'a> {
     pub(crate) plan: &'a TaskPlan,
     pub(crate) model: &'a Model,
     /// One part a device.
-    pub(crate) shares: &'a [Examples],
+    pub(crate) shares: &'a [Cow<'a, Examples>],
     pub(crate) seed: u64,
 }
 
@@ -89,7 +90,7 @@ impl Trainer<'_> {
             ledger.accept(TASK, &digest, &self.plan.privacy)?;
             Ok(Device { index: index as u64, data, ledger })
         };
-        self.shares.iter().enumerate().map(device).collect()
+        self.shares.iter().map(|share| &**share).enumerate().map(device).collect()
     }
 
     fn round(
@@ -224,7 +225,7 @@ impl<'a> Oracle<'a> {
     fn look(&mut self, trainer: &Trainer<'_>, parameters: &[f32]) -> Result<(), Error> {
         for data in trainer.shares {
             let indices: Vec<usize> = (0..data.len()).collect();
-            let sum = PlainGradient::new(trainer.model, data).sum(parameters, &indices)?;
+            let sum = PlainGradient::new(trainer.model, &**data).sum(parameters, &indices)?;
             self.importance.resize(sum.len(), 0.0);
             self.importance.iter_mut().zip(sum).for_each(|(s, g)| *s += f64::from(g.abs()));
         }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::Error;
-use crate::experiment::{Axis, Cell, Experiment, Position, plain};
+use crate::experiment::{Axis, Cell, Experiment, Position, holds, plain};
 use crate::result::{CellResult, Summary, write_whole};
 use crate::run::Runner;
 
@@ -56,17 +56,26 @@ struct Page<'a> {
 /// Results that cannot be read, or files that cannot be written.
 pub(crate) fn render(experiments: &[Experiment], results: &Path, docs: &Path) -> Result<(), Error> {
     let runner = Runner::new(Default::default(), Some(results.to_owned()));
-    let plots = docs.join("results");
-    if plots.is_dir() {
-        // Plots of experiments that are gone, or have no result any more, would stay.
-        std::fs::remove_dir_all(&plots).map_err(Error::file("remove", &plots))?;
-    }
+    // All is read before the first file is touched.
+    let pages = experiments.iter().map(|experiment| Page::new(experiment, &runner));
+    let pages = pages.collect::<Result<Vec<_>, _>>()?;
+    remove_plots(&docs.join("results"))?;
     let mut page = HEAD.to_owned();
-    for experiment in experiments {
-        let content = Page::new(experiment, &runner)?;
-        section(&content, docs, &mut page)?;
+    for content in &pages {
+        section(content, docs, &mut page)?;
     }
     write_whole(&docs.join("RESULTS.md"), &(page.trim_end().to_owned() + "\n"))
+}
+
+/// Plots of experiments that are gone, or have no result any more, would stay. Nothing else in
+/// the folder is touched.
+fn remove_plots(folder: &Path) -> Result<(), Error> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    for path in paths.filter(|path| path.extension().is_some_and(|ending| ending == "svg")) {
+        std::fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+    }
+    Ok(())
 }
 
 fn section(page: &Page<'_>, docs: &Path, text: &mut String) -> Result<(), Error> {
@@ -123,10 +132,7 @@ impl<'a> Page<'a> {
 
     /// What is known of an arm at `at`, column by column.
     fn row(&self, arm: &str, at: &Position) -> Vec<Option<&CellResult>> {
-        let here = |known: &&Known| {
-            known.cell.arm == arm
-                && at.iter().all(|(key, value)| known.cell.at.get(key) == Some(value))
-        };
+        let here = |known: &&Known| known.cell.arm == arm && holds(at, &known.cell.at);
         self.known.iter().filter(here).map(|known| known.result.as_ref()).collect()
     }
 

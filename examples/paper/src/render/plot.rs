@@ -5,7 +5,7 @@ use plotters::prelude::*;
 use super::Page;
 use super::table::number;
 use crate::Error;
-use crate::experiment::Position;
+use crate::experiment::{Position, holds};
 use crate::result::CellResult;
 
 const SIZE: (u32, u32) = (760, 420);
@@ -50,10 +50,9 @@ pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> Result<Option<String
         let points = places.iter().zip(&row).filter_map(point).collect();
         lines.push(Line { label: arm.label.clone(), dashed: false, points });
     }
-    for published in &page.experiment.published {
-        let here = published.at.iter().all(|(key, value)| at.get(key) == Some(value));
+    for published in page.experiment.published.iter().filter(|p| holds(&p.at, at)) {
         let value = |place: &f64| Some((*place, *published.values.get(&place.to_string())?, 0.0));
-        let points = if here { places.iter().filter_map(value).collect() } else { Vec::new() };
+        let points = places.iter().filter_map(value).collect();
         lines.push(Line { label: published.label.clone(), dashed: true, points });
     }
     lines.retain(|line| !line.points.is_empty());

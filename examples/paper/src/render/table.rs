@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Page;
-use crate::experiment::{Arm, Position, plain};
+use crate::experiment::{Arm, Position, holds, plain};
 use crate::result::CellResult;
 
 /// Accuracies of all arms, figures of others, and what the runs cost.
@@ -18,7 +18,7 @@ pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> String {
         cells.push(if missing { command } else { String::new() });
         line(&mut text, &label(arm, &row), &cells);
     }
-    for published in page.experiment.published.iter().filter(|p| belongs(&p.at, at)) {
+    for published in page.experiment.published.iter().filter(|p| holds(&p.at, at)) {
         let value = |title: &String| {
             published.values.get(title).map_or(String::new(), |v| format!("{v:.2}"))
         };
@@ -28,10 +28,6 @@ pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> String {
     }
     text.push_str(&costs(page, at));
     text + "\n"
-}
-
-fn belongs(given: &toml::Table, at: &Position) -> bool {
-    given.iter().all(|(key, value)| at.get(key) == Some(value))
 }
 
 fn label(arm: &Arm, row: &[Option<&CellResult>]) -> String {
