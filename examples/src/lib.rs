@@ -7,6 +7,7 @@ pub mod bench;
 pub mod cli;
 #[cfg(feature = "server")]
 mod error;
+pub mod files;
 #[cfg(feature = "server")]
 pub mod fleet;
 #[cfg(feature = "server")]

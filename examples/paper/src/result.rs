@@ -1,8 +1,9 @@
 //! What a cell of an experiment came to: one JSON file, written after every seed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use adafed_examples::files;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -125,20 +126,20 @@ impl CellResult {
     /// # Errors
     /// Where it cannot be written.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
-        write_whole(path, &(serde_json::to_string_pretty(self)? + "\n"))
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        write_whole(folder, &name, &(serde_json::to_string_pretty(self)? + "\n"))
     }
 }
 
-/// Writes a file through a temporary one beside it, and makes its folder.
+/// Writes a file whole or not at all, and makes its folder.
 ///
 /// # Errors
 /// Where it cannot be written.
-pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), Error> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+pub(crate) fn write_whole(folder: &Path, name: &str, text: &str) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
-    let temporary: PathBuf = path.with_extension("part");
-    std::fs::write(&temporary, text).map_err(Error::file("write", &temporary))?;
-    std::fs::rename(&temporary, path).map_err(Error::file("write", path))
+    let path = folder.join(name);
+    files::write_whole(folder, name, text).map_err(Error::file("write", &path))
 }
 
 #[cfg(test)]

@@ -1,28 +1,17 @@
-//! Files that appear whole or not at all.
+//! The report's files, with its errors.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use super::Error;
+use crate::files;
 
 pub(super) fn make_directory(directory: &Path) -> Result<(), Error> {
     fs::create_dir_all(directory)
         .map_err(|source| Error::Write { path: directory.to_owned(), source })
 }
 
-/// Writes under a temporary name in the same directory, then renames: a reader sees the
-/// old content or the new, never half of it.
 pub(super) fn write_whole(directory: &Path, name: &str, content: &str) -> Result<(), Error> {
-    let path = directory.join(name);
-    // The process id keeps two runs into one directory from sharing a temporary file.
-    let temporary = directory.join(format!(".{name}.{}.tmp", std::process::id()));
-    let written = fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(content.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, &path));
-    written.map_err(|source| {
-        // Nothing more can be done about a left-over than to try to remove it.
-        let _ = fs::remove_file(&temporary);
-        Error::Write { path, source }
-    })
+    files::write_whole(directory, name, content)
+        .map_err(|source| Error::Write { path: directory.join(name), source })
 }

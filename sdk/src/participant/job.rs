@@ -5,8 +5,8 @@ use std::sync::Arc;
 use adafed_algorithm::{Mask, Standardisation};
 use adafed_privacy::{NoiseSeed, Permit, RoundRelease};
 use adafed_wire::{
-    Assignment, DeviceId, Digest, MaskMessage, Message, ModelMessage, PackedIntegers, ScaleMessage,
-    TaskId, TaskPlan, Update, decode, encode,
+    Assignment, Digest, MaskMessage, Message, ModelMessage, PackedIntegers, ScaleMessage, TaskId,
+    TaskPlan, Update, decode, encode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -46,19 +46,6 @@ impl Message for Saved {
     fn is_extended(&self) -> bool {
         self.start.is_some()
     }
-}
-
-/// A saved round that leaves the device's store, with the device whose ledger it belongs to.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Snapshot {
-    pub(super) device: DeviceId,
-    #[serde(with = "serde_bytes")]
-    pub(super) round: Vec<u8>,
-}
-
-impl Message for Snapshot {
-    const NAME: &'static str = "saved round of a device";
-    const LIMIT: usize = adafed_wire::LARGEST;
 }
 
 /// A round in progress.

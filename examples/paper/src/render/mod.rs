@@ -64,7 +64,7 @@ pub(crate) fn render(experiments: &[Experiment], results: &Path, docs: &Path) ->
     for content in &pages {
         section(content, docs, &mut page)?;
     }
-    write_whole(&docs.join("RESULTS.md"), &(page.trim_end().to_owned() + "\n"))
+    write_whole(docs, "RESULTS.md", &(page.trim_end().to_owned() + "\n"))
 }
 
 /// Plots of experiments that are gone, or have no result any more, would stay. Nothing else in
@@ -93,7 +93,7 @@ fn section(page: &Page<'_>, docs: &Path, text: &mut String) -> Result<(), Error>
             } else {
                 format!("{name}.svg")
             };
-            write_whole(&docs.join("results").join(&file), &svg)?;
+            write_whole(&docs.join("results"), &file, &svg)?;
             let _ = writeln!(text, "![{title}](results/{file})\n");
         }
     }
