@@ -30,7 +30,7 @@ pub(crate) struct Experiment {
     path: PathBuf,
     pub(crate) title: String,
     pub(crate) text: String,
-    pub(crate) seeds: u64,
+    seeds: u64,
     pub(crate) baseline: Option<String>,
     settings: Table,
     #[serde(default)]
@@ -57,6 +57,9 @@ struct When {
 pub(crate) struct Arm {
     pub(crate) name: String,
     pub(crate) label: String,
+    /// Seeds, where not those of the experiment.
+    #[serde(default)]
+    seeds: Option<u64>,
     #[serde(default)]
     settings: Table,
 }
@@ -109,6 +112,12 @@ impl Experiment {
         experiment.cells()?;
         experiment.quick_cells()?;
         Ok(experiment)
+    }
+
+    /// Seeds of an arm: 1 to this.
+    pub(crate) fn seeds(&self, arm: &str) -> u64 {
+        let own = self.arms.iter().find(|known| known.name == arm).and_then(|arm| arm.seeds);
+        own.unwrap_or(self.seeds)
     }
 
     /// The axes of the grid, in the file's order of names.
@@ -206,11 +215,29 @@ pub(crate) fn shown(at: &Position) -> String {
 /// # Errors
 /// Those of [`Experiment::read`], and a folder that cannot be read.
 pub(crate) fn all(folder: &Path) -> Result<Vec<Experiment>, Error> {
+    files(folder)?.iter().map(|path| Experiment::read(path)).collect()
+}
+
+/// One experiment of a folder; the others need not be in order.
+///
+/// # Errors
+/// As [`all`]; for a name that is not there, those that are.
+pub(crate) fn one(folder: &Path, name: &str) -> Result<Experiment, Error> {
+    let files = files(folder)?;
+    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    if let Some(path) = files.iter().find(|path| stem(path) == name) {
+        return Experiment::read(path);
+    }
+    let known = files.iter().map(stem).collect::<Vec<_>>().join(", ");
+    Err(Error::Unknown { what: "experiment", name: name.to_owned(), known })
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = std::fs::read_dir(folder).map_err(Error::file("read", folder))?;
     let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
     paths.sort();
-    paths.iter().map(|path| Experiment::read(path)).collect()
+    Ok(paths)
 }
 
 #[cfg(test)]
@@ -242,6 +269,7 @@ mod tests {
         [[arm]]
         name = "masked"
         label = "Masked"
+        seeds = 1
         settings = { retention = "0.5", warmup = 0.5, clip = 0.25 }
         [quick]
         rounds = 1
@@ -267,6 +295,19 @@ mod tests {
         let quick = experiment.quick_cells().unwrap();
         assert_eq!(quick.len(), 2);
         assert_eq!((quick[1].settings.epsilon, quick[1].settings.rounds), (1.0, Some(1)));
+    }
+
+    #[test]
+    fn an_experiment_is_read_beside_a_broken_one() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("some.toml"), TEXT).unwrap();
+        std::fs::write(folder.path().join("other.toml"), "title = 1").unwrap();
+        let experiment = one(folder.path(), "some").unwrap();
+        assert_eq!((experiment.seeds("plain"), experiment.seeds("masked")), (2, 1));
+        let error = all(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("other.toml"), "{error}");
+        let error = one(folder.path(), "third").unwrap_err().to_string();
+        assert!(error.contains("\"third\"; there are: other, some"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `cargo paper`: experiments on public data, their results, and the page made of them.
 #![forbid(unsafe_code)]
 
+mod cache;
 mod error;
 mod experiment;
 mod features;
@@ -10,6 +11,8 @@ mod moment;
 mod plan;
 mod pretrained;
 mod progress;
+mod quantile;
+mod released;
 mod render;
 mod result;
 mod run;
@@ -23,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::cache::Cache;
 pub(crate) use crate::error::Error;
 use crate::experiment::{Cell, Experiment, plain};
 use crate::progress::Progress;
@@ -78,6 +82,10 @@ struct Run {
     /// Folder of the data sets [default: ADAFED_DATA, or shared/data beside the repository].
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Folder where computed features are kept, for trying settings: it does not notice changes
+    /// to the program.
+    #[arg(long)]
+    cache: Option<PathBuf>,
     /// Keep nothing, print the results as JSON.
     #[arg(long)]
     json: bool,
@@ -100,42 +108,39 @@ fn main() -> ExitCode {
 }
 
 fn execute(arguments: &Arguments) -> Result<(), Error> {
-    let experiments = experiment::all(&arguments.experiments)?;
+    let folder = &arguments.experiments;
     match &arguments.command {
-        Command::List => list(&experiments, &arguments.results),
-        Command::Run(run) => run_experiments(&experiments, run, &arguments.results),
-        Command::Render { docs } => render::render(&experiments, &arguments.results, docs),
+        Command::List => list(&experiment::all(folder)?, &arguments.results),
+        Command::Run(run) => run_experiments(folder, run, &arguments.results),
+        Command::Render { docs } => {
+            render::render(&experiment::all(folder)?, &arguments.results, docs)
+        }
     }
 }
 
 fn list(experiments: &[Experiment], results: &Path) -> Result<(), Error> {
     let runner = Runner::new(PathBuf::new(), Some(results.to_owned()));
     for experiment in experiments {
-        let cells = experiment.cells()?;
-        let mut done = 0;
-        for cell in &cells {
-            done += runner.known(&experiment.name, cell)?.map_or(0, |known| known.seeds.len());
+        let (mut done, mut all) = (0, 0);
+        for cell in experiment.cells()? {
+            done += runner.known(&experiment.name, &cell)?.map_or(0, |known| known.seeds.len());
+            all += experiment.seeds(&cell.arm);
         }
-        let all = cells.len() * experiment.seeds as usize;
         println!("{:24} {done:4} of {all:4} runs  {}", experiment.name, experiment.title);
     }
     Ok(())
 }
 
-fn run_experiments(experiments: &[Experiment], run: &Run, results: &Path) -> Result<(), Error> {
-    let wanted: Vec<&Experiment> = experiments
-        .iter()
-        .filter(|e| run.experiment == "all" || e.name == run.experiment)
-        .collect();
-    if wanted.is_empty() {
-        let known: Vec<&str> = experiments.iter().map(|e| e.name.as_str()).collect();
-        let (name, known) = (run.experiment.clone(), known.join(", "));
-        return Err(Error::Unknown { what: "experiment", name, known });
-    }
+fn run_experiments(folder: &Path, run: &Run, results: &Path) -> Result<(), Error> {
+    let wanted = match run.experiment.as_str() {
+        "all" => experiment::all(folder)?,
+        name => vec![experiment::one(folder, name)?],
+    };
     let data = run.data.clone().unwrap_or_else(source::default_root);
     let kept = (!run.quick && !run.json).then(|| results.to_owned());
     let mut runner = Runner::new(data, kept);
-    for experiment in wanted {
+    runner.cache = run.cache.clone().map(Cache);
+    for experiment in &wanted {
         match run_one(experiment, run, &mut runner) {
             Err(error) if run.quick && error.is_missing_data() => {
                 eprintln!("skipped: {}: {error}", experiment.name);
@@ -154,19 +159,20 @@ fn run_one(experiment: &Experiment, run: &Run, runner: &mut Runner) -> Result<()
         let name = run.arm.clone().unwrap_or_default();
         return Err(Error::Unknown { what: "cell of the arm", name, known: known.join(", ") });
     }
-    let seeds: Vec<u64> = match run.seed {
+    let seeds = |cell: &Cell| match run.seed {
         Some(seed) => vec![seed],
-        None => (1..=if run.quick { 1 } else { experiment.seeds }).collect(),
+        None => (1..=if run.quick { 1 } else { experiment.seeds(&cell.arm) }).collect(),
     };
-    let mut missing = 0;
+    let (mut missing, mut all) = (0, 0);
     for cell in &cells {
-        let known = runner.known(&experiment.name, cell)?;
+        let (known, seeds) = (runner.known(&experiment.name, cell)?, seeds(cell));
         missing += result::missing(known.as_ref(), &seeds).len();
+        all += seeds.len();
     }
-    eprintln!("{}: {missing} of {} runs are missing", experiment.name, cells.len() * seeds.len());
+    eprintln!("{}: {missing} of {all} runs are missing", experiment.name);
     let mut progress = Progress::new(missing as u64);
     for cell in &cells {
-        let result = runner.run(&experiment.name, cell, &seeds, &mut progress)?;
+        let result = runner.run(&experiment.name, cell, &seeds(cell), &mut progress)?;
         if run.json {
             println!("{}", serde_json::to_string(&result)?);
         }

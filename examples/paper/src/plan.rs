@@ -4,20 +4,31 @@ use adafed::algorithm::{AlgorithmPlan, FederationPlan, ImportanceRule, Layout, S
 use adafed::nn::ModelSpec;
 use adafed::privacy::accounting::calibration::{CalibrateBy, PhaseShape, Target, noise_multiplier};
 use adafed::privacy::{
-    Adjacency, ClipNorm, Delta, Epsilon, NoiseMultiplier, PrivacyPhase, PrivacyPlan,
+    Adjacency, ClipNorm, Composition, Delta, Epsilon, NoiseMultiplier, PrivacyPhase, PrivacyPlan,
     ResolutionBits, SamplingRate, TrustModel,
 };
 use adafed::wire::{RoundPlan, TaskId, TaskPlan};
 
-use crate::Error;
-use crate::settings::{Ranking, SecondMoment, Settings};
+use crate::settings::{Quantile, Ranking, SecondMoment, Settings};
+use crate::{Error, moment, quantile};
 
-/// The plans of a run.
+/// The plans of a run: of training, and of what else is released.
 pub(crate) struct Plans {
     /// Training.
     pub(crate) training: TaskPlan,
-    /// Noise multiplier of the second moment, where one is released.
-    pub(crate) second_moment: Option<NoiseMultiplier>,
+    /// The second moment, where one is released.
+    pub(crate) second_moment: Option<PrivacyPlan>,
+    /// The counts that the clip norm follows, where it does.
+    pub(crate) counts: Option<PrivacyPlan>,
+}
+
+impl Plans {
+    /// All releases of the run.
+    pub(crate) fn composition(&self) -> Composition {
+        let plans = [self.second_moment.as_ref(), self.counts.as_ref()];
+        let plans = plans.into_iter().flatten().chain([&self.training.privacy]);
+        plans.flat_map(|plan| (0..plan.rounds()).filter_map(|r| plan.round_event(r))).collect()
+    }
 }
 
 /// The plans of a run over `examples` training examples.
@@ -30,9 +41,39 @@ pub(crate) fn plans(
     layout: &Layout,
     examples: usize,
 ) -> Result<Plans, Error> {
-    let (privacy, second_moment) = privacy(settings, examples)?;
+    let (epsilon, delta) = (Epsilon::new(settings.epsilon)?, Delta::new(settings.delta)?);
+    let (adjacency, by) = (Adjacency::AddRemove, CalibrateBy::Tightest);
+    let target = Target { epsilon, delta, adjacency, by };
+    let rate = rate(settings.batch, examples)?;
+    let rounds = rounds(settings, rate)?;
+    let noise = multipliers(settings, &target, rate, rounds, examples)?;
+    let least = u64::from(settings.warmup > 0.0);
+    let warmup = ((settings.warmup * rounds as f64).round() as u64).clamp(least, rounds);
+    let phase = |rounds| PrivacyPhase { rounds, noise_multiplier: noise.step };
+    let devices = settings.devices.max(1);
+    let privacy = PrivacyPlan {
+        trust: TrustModel::Local,
+        adjacency,
+        rate,
+        nominal_examples: (examples / devices).max(1) as u32,
+        clip: ClipNorm::new(settings.clip)?,
+        resolution_bits: ResolutionBits::DEFAULT,
+        delta,
+        local_steps: settings.local_steps,
+        warmup: phase(warmup),
+        main: phase(rounds.saturating_sub(warmup)),
+    };
+    let counts = match (settings.quantile, noise.counts) {
+        (Some(Quantile { batch, .. }), Some(noise)) => {
+            let rate = self::rate(batch, examples)?;
+            Some(quantile::privacy(&privacy, rate, noise)?)
+        }
+        _ => None,
+    };
+    let second_moment = noise.second_moment.map(|noise| moment::privacy(&privacy, noise, examples));
+    let second_moment = second_moment.transpose()?;
     let training = task(settings, spec, layout, privacy)?;
-    Ok(Plans { training, second_moment })
+    Ok(Plans { training, second_moment, counts })
 }
 
 /// A task of given privacy.
@@ -82,64 +123,58 @@ fn round_plan(devices: u32) -> RoundPlan {
     RoundPlan { cohort, report_goal, least_reports, deadline_ms, retry_after_ms }
 }
 
-fn privacy(
-    settings: &Settings,
-    examples: usize,
-) -> Result<(PrivacyPlan, Option<NoiseMultiplier>), Error> {
-    let (epsilon, delta) = (Epsilon::new(settings.epsilon)?, Delta::new(settings.delta)?);
-    let (adjacency, by) = (Adjacency::AddRemove, CalibrateBy::Tightest);
-    let target = Target { epsilon, delta, adjacency, by };
-    let rate = match settings.batch {
-        0 => 1.0,
-        batch => (batch as f64 / examples as f64).min(1.0),
-    };
-    let rate = SamplingRate::new(rate)?;
-    let rounds = rounds(settings, rate)?;
-    let least = u64::from(settings.warmup > 0.0);
-    let warmup = ((settings.warmup * rounds as f64).round() as u64).clamp(least, rounds);
-    let steps = rounds * u64::from(settings.local_steps);
-    let (noise_multiplier, second_moment) = multipliers(settings, &target, rate, steps)?;
-    let phase = |rounds| PrivacyPhase { rounds, noise_multiplier };
-    let plan = PrivacyPlan {
-        trust: TrustModel::Local,
-        adjacency,
-        rate,
-        nominal_examples: (examples / settings.devices.max(1)).max(1) as u32,
-        clip: ClipNorm::new(settings.clip)?,
-        resolution_bits: ResolutionBits::DEFAULT,
-        delta,
-        local_steps: settings.local_steps,
-        warmup: phase(warmup),
-        main: phase(rounds.saturating_sub(warmup)),
-    };
-    Ok((plan, second_moment))
+/// Sampling rate for `batch` expected examples; 0 stands for all, without sampling.
+fn rate(batch: usize, examples: usize) -> Result<SamplingRate, Error> {
+    let share = (batch as f64 / examples as f64).min(1.0);
+    Ok(SamplingRate::new(if batch == 0 { 1.0 } else { share })?)
 }
 
-/// The noise of a step, and of the second moment where one is released: the moment has its
-/// share of mu^2, the sum over steps of (rate / noise)^2, as far as sampling leaves that alone.
+/// The noise of each kind of release.
+struct Noise {
+    step: NoiseMultiplier,
+    second_moment: Option<NoiseMultiplier>,
+    counts: Option<NoiseMultiplier>,
+}
+
+/// Noise multipliers that together meet the budget: a release beside training has its share of
+/// mu^2, the sum over uses of (rate / noise)^2, as far as sampling leaves that alone.
 fn multipliers(
     settings: &Settings,
     target: &Target,
     rate: SamplingRate,
-    steps: u64,
-) -> Result<(NoiseMultiplier, Option<NoiseMultiplier>), Error> {
-    let training = PhaseShape { rate, steps, relative_noise: 1.0 };
-    let Some(SecondMoment { share, .. }) = settings.second_moment else {
-        return Ok((noise_multiplier(target, &[training])?, None));
-    };
-    if !(share > 0.0 && share < 1.0) {
-        let expected = "a number above 0 and below 1".to_owned();
-        return Err(Error::Settings { what: "share of the second moment", expected });
+    rounds: u64,
+    examples: usize,
+) -> Result<Noise, Error> {
+    let steps = rounds * u64::from(settings.local_steps);
+    let mut beside = Vec::new();
+    if let Some(SecondMoment { share, .. }) = settings.second_moment {
+        beside.push((SamplingRate::new(1.0)?, 1, share));
     }
-    let whole = SamplingRate::new(1.0)?;
-    let relative = [1.0 / share.sqrt(), rate.value() * (steps as f64 / (1.0 - share)).sqrt()];
-    let shapes = [
-        PhaseShape { rate: whole, steps: 1, relative_noise: relative[0] },
-        PhaseShape { relative_noise: relative[1], ..training },
-    ];
+    if let Some(Quantile { share, batch, .. }) = settings.quantile {
+        beside.push((self::rate(batch, examples)?, rounds, share));
+    }
+    let left = beside.iter().fold(1.0, |left, (.., share)| left - share);
+    if beside.iter().any(|(.., share)| !(*share > 0.0 && *share < 1.0)) || left <= 0.0 {
+        let expected = "numbers above 0, together below 1".to_owned();
+        return Err(Error::Settings { what: "shares of second-moment and quantile", expected });
+    }
+    let shape = |(rate, steps, share): (SamplingRate, u64, f64)| {
+        let relative_noise = rate.value() * (steps as f64 / share).sqrt();
+        PhaseShape { rate, steps, relative_noise }
+    };
+    let training = match beside.is_empty() {
+        true => PhaseShape { rate, steps, relative_noise: 1.0 },
+        false => shape((rate, steps, left)),
+    };
+    let mut shapes: Vec<PhaseShape> = beside.into_iter().map(shape).collect();
+    shapes.push(training);
     let base = noise_multiplier(target, &shapes)?.value();
-    let [moment, step] = relative.map(|relative| NoiseMultiplier::new(base * relative));
-    Ok((step?, Some(moment?)))
+    let mut all = shapes.iter().map(|shape| NoiseMultiplier::new(base * shape.relative_noise));
+    Ok(Noise {
+        second_moment: settings.second_moment.and_then(|_| all.next()).transpose()?,
+        counts: settings.quantile.and_then(|_| all.next()).transpose()?,
+        step: NoiseMultiplier::new(base * training.relative_noise)?,
+    })
 }
 
 fn rounds(settings: &Settings, rate: SamplingRate) -> Result<u64, Error> {

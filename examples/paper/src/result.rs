@@ -48,6 +48,12 @@ pub(crate) struct SeedResult {
     pub(crate) last: f64,
     /// Accuracy of the moving average of iterates, where one is kept.
     pub(crate) average: Option<f64>,
+    /// The clip norm at the end, where it follows the norms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) clip: Option<f64>,
+    /// Noise energy of a round as a share of what DP-SGD has on all coordinates, in the mean.
+    #[serde(default)]
+    pub(crate) noise_energy: Option<f64>,
     /// Seconds of training, and of evaluation and what comes before.
     pub(crate) train_s: f64,
     pub(crate) wall_s: f64,

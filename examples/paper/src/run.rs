@@ -6,10 +6,12 @@ use std::time::Instant;
 
 use adafed::data::{self, Examples};
 use adafed::nn::Model;
-use adafed::privacy::{Composition, PrivacyPlan, accounting};
+use adafed::privacy::accounting;
 
 use crate::Error;
+use crate::cache::Cache;
 use crate::experiment::{Cell, shown};
+use crate::features::FeatureSettings;
 use crate::moment;
 use crate::plan::{Plans, plans};
 use crate::progress::Progress;
@@ -27,13 +29,15 @@ pub(crate) struct Runner {
     pub(crate) data: PathBuf,
     /// Results; none where they are only shown.
     pub(crate) results: Option<PathBuf>,
+    /// Computed features of earlier calls.
+    pub(crate) cache: Option<Cache>,
     /// Data as the last run saw it, with the settings that made it.
     prepared: Option<(String, Split)>,
 }
 
 impl Runner {
     pub(crate) const fn new(data: PathBuf, results: Option<PathBuf>) -> Self {
-        Self { data, results, prepared: None }
+        Self { data, results, cache: None, prepared: None }
     }
 
     fn path(&self, experiment: &str, cell: &Cell) -> Option<PathBuf> {
@@ -74,7 +78,7 @@ impl Runner {
         let scene = Scene::new(&cell.settings, split)?;
         let mut result = match known {
             Some(known) => known,
-            None => scene.empty(experiment, cell)?,
+            None => scene.empty(experiment, cell),
         };
         for seed in missing {
             progress.start(&format!("{} {} seed {seed}", cell.arm, shown(&cell.at)));
@@ -106,12 +110,32 @@ impl Runner {
                     Some(examples) => split.first(*examples),
                     None => split,
                 };
-                (key, features.apply(split)?)
+                let whole = match (&self.cache, features) {
+                    (Some(cache), features) if *features != FeatureSettings::None => {
+                        cached(cache, &key, split, features)?
+                    }
+                    _ => features.apply(split)?,
+                };
+                (key, whole)
             }
         };
         let (_, whole) = self.prepared.insert((key, whole));
         Ok(if *holdout { Cow::Owned(whole.held_out()) } else { Cow::Borrowed(whole) })
     }
+}
+
+fn cached(
+    cache: &Cache,
+    key: &str,
+    split: Split,
+    features: &FeatureSettings,
+) -> Result<Split, Error> {
+    if let Some(known) = cache.read(key, &split)? {
+        return Ok(known);
+    }
+    let made = features.apply(split)?;
+    cache.write(key, &made)?;
+    Ok(made)
 }
 
 /// A result of other settings would be taken for one of these.
@@ -155,7 +179,8 @@ impl<'a> Scene<'a> {
         let Split { train, test } = whitened.as_ref().unwrap_or(&self.split);
         let shares = deal(settings, train)?;
         let plan = &self.plans.training;
-        let trainer = Trainer { settings, plan, model, shares: &shares, seed };
+        let counts = self.plans.counts.as_ref();
+        let trainer = Trainer { settings, plan, model, shares: &shares, counts, seed };
         let trained = trainer.run(|step| progress.step(&step))?;
         let accuracy = |parameters: &[f32]| {
             let share = model.accuracy(parameters, test.inputs(), test.targets());
@@ -165,20 +190,16 @@ impl<'a> Scene<'a> {
         let average = trained.average.as_deref().map(accuracy).transpose()?;
         let (train_s, wall_s) = (trained.train_s, 0.0);
         let peak_rss_mb = adafed_examples::memory::peak_rss_mb();
-        let result = SeedResult { seed, last, average, train_s, wall_s, peak_rss_mb };
+        let (clip, noise_energy) = (trained.clip, Some(trained.noise_energy));
+        let result =
+            SeedResult { seed, last, average, clip, noise_energy, train_s, wall_s, peak_rss_mb };
         Ok((result, trained.bytes_up))
-    }
-
-    /// Plan of the second moment's release, where there is one.
-    fn moment(&self) -> Result<Option<PrivacyPlan>, Error> {
-        let examples = self.split.train.len();
-        let plan = |noise| moment::privacy(&self.plans.training.privacy, noise, examples);
-        self.plans.second_moment.map(plan).transpose()
     }
 
     /// The data whitened by its released second moment, where one is asked for.
     fn whitened(&self, seed: u64) -> Result<Option<Split>, Error> {
-        let (Some(moment), Some(privacy)) = (self.settings.second_moment, self.moment()?) else {
+        let privacy = self.plans.second_moment;
+        let (Some(moment), Some(privacy)) = (self.settings.second_moment, privacy) else {
             return Ok(None);
         };
         let Split { train, test } = &*self.split;
@@ -197,14 +218,11 @@ impl<'a> Scene<'a> {
     }
 
     /// The cell's result without a seed.
-    fn empty(&self, experiment: &str, cell: &Cell) -> Result<CellResult, Error> {
+    fn empty(&self, experiment: &str, cell: &Cell) -> CellResult {
         let plan = &self.plans.training;
         let privacy = &plan.privacy;
-        let moment = self.moment()?;
-        let events = moment.iter().chain([privacy]);
-        let events = events.flat_map(|plan| (0..plan.rounds()).filter_map(|r| plan.round_event(r)));
-        let composition: Composition = events.collect();
-        Ok(CellResult {
+        let composition = self.plans.composition();
+        CellResult {
             experiment: experiment.to_owned(),
             arm: cell.arm.clone(),
             at: cell.at.clone(),
@@ -218,6 +236,6 @@ impl<'a> Scene<'a> {
             epsilon_rdp: accounting::rdp_epsilon(&composition, privacy.delta),
             bytes_up: 0,
             seeds: Vec::new(),
-        })
+        }
     }
 }

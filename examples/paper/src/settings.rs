@@ -1,6 +1,7 @@
 //! What one run is told: data, model, budget, algorithm.
 
 use adafed::algorithm::{ImportanceRule, MaskRefresh, Retention, ScaleSettings};
+use adafed::data::Augmentation;
 use adafed_examples::partition::Partition;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -87,6 +88,12 @@ pub(crate) struct Settings {
     /// A released second moment that features are whitened by before the head is trained.
     #[serde(default)]
     pub(crate) second_moment: Option<SecondMoment>,
+    /// A clip norm that follows the gradients' norms from `clip` on, instead of staying there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) quantile: Option<Quantile>,
+    /// Views of every image, whose gradients are averaged before they are clipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) augmentation: Option<Augmentation>,
     /// How the mask is made anew during the main phase.
     #[serde(default)]
     pub(crate) refresh: Option<MaskRefresh>,
@@ -100,6 +107,21 @@ pub(crate) struct SecondMoment {
     pub(crate) share: f64,
     /// Ridge, as a share of its trace.
     pub(crate) ridge: f64,
+}
+
+/// A clip norm that follows a quantile (Andrew et al., Differentially Private Learning with
+/// Adaptive Clipping, 2021).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Quantile {
+    /// Share of the examples whose gradient is to be shorter.
+    pub(crate) target: f64,
+    /// By how much the logarithm of the clip norm moves for a share that is off by one.
+    pub(crate) rate: f64,
+    /// Expected examples of a count, over all devices.
+    pub(crate) batch: usize,
+    /// Share of the budget that the counts have, as a share of mu squared.
+    pub(crate) share: f64,
 }
 
 /// How coordinates are ranked.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use adafed::algorithm::{Mask, Plans, Provenance, ReleasedSum, TrainingState};
-use adafed::data::Examples;
+use adafed::data::{Augmented, Dataset, Examples};
 use adafed::nn::Model;
 use adafed::privacy::{
     EphemeralStore, Ledger, NoiseMultiplier, NoiseSeed, Permit, Policy, PrivacyPlan, RoundRelease,
@@ -17,6 +17,7 @@ use adafed::train::{LocalRound, PlainGradient, Setting};
 use adafed::wire::TaskPlan;
 
 use crate::Error;
+use crate::quantile::Tracker;
 use crate::settings::{Ranking, Settings};
 
 /// What a run tells while it goes.
@@ -32,6 +33,8 @@ pub(crate) struct Trainer<'a> {
     pub(crate) model: &'a Model,
     /// One part a device.
     pub(crate) shares: &'a [Cow<'a, Examples>],
+    /// Plan of the counts that the clip norm follows, where it does.
+    pub(crate) counts: Option<&'a PrivacyPlan>,
     pub(crate) seed: u64,
 }
 
@@ -44,12 +47,25 @@ pub(crate) struct Trained {
     /// Upload of one device, summed over rounds, in bytes.
     pub(crate) bytes_up: u64,
     pub(crate) train_s: f64,
+    /// Noise energy of a round as a share of what all coordinates at scale 1 have, in the mean.
+    pub(crate) noise_energy: f64,
+    /// The clip norm that would come next, where it is followed.
+    pub(crate) clip: Option<f64>,
+}
+
+/// What a run carries from round to round.
+struct Memory<'a> {
+    state: TrainingState,
+    devices: Vec<Device<'a>>,
+    oracle: Oracle<'a>,
+    tracker: Option<Tracker>,
+    noise_energy: f64,
 }
 
 /// A device: its examples and its ledger.
 struct Device<'a> {
     index: u64,
-    data: &'a Examples,
+    data: Box<dyn Dataset + 'a>,
     ledger: Ledger<EphemeralStore>,
 }
 
@@ -67,52 +83,73 @@ impl Trainer<'_> {
             true => vec![0.0; self.model.parameters()],
             false => self.model.initial(self.seed),
         };
-        let mut devices = self.devices()?;
-        let mut state = TrainingState::new(&plan.layout, first)?;
+        let mut memory = Memory {
+            state: TrainingState::new(&plan.layout, first)?,
+            devices: self.devices()?,
+            oracle: Oracle::new(self),
+            tracker: self.tracker()?,
+            noise_energy: 0.0,
+        };
         let mut average =
             (self.settings.average > 0.0).then(|| Average::new(self.settings.average));
-        let mut oracle = Oracle::new(self);
         let mut bytes_up = 0;
         for round in 0..rounds {
-            self.round(&mut state, &mut devices, &mut oracle)?;
-            average.iter_mut().for_each(|average| average.add(state.parameters()));
+            self.round(&mut memory)?;
+            average.iter_mut().for_each(|average| average.add(memory.state.parameters()));
             bytes_up += plan.expected_update_bytes(round);
             show(Step { round: round + 1, rounds });
         }
-        let (last, average) = (state.parameters().to_vec(), average.map(Average::value));
-        Ok(Trained { last, average, bytes_up, train_s: started.elapsed().as_secs_f64() })
+        Ok(Trained {
+            last: memory.state.parameters().to_vec(),
+            average: average.map(Average::value),
+            bytes_up,
+            train_s: started.elapsed().as_secs_f64(),
+            noise_energy: memory.noise_energy / rounds as f64,
+            clip: memory.tracker.map(|tracker| tracker.clip()),
+        })
     }
 
-    fn devices(&self) -> Result<Vec<Device<'_>>, Error> {
+    fn tracker(&self) -> Result<Option<Tracker>, Error> {
+        let (Some(quantile), Some(counts)) = (self.settings.quantile, self.counts) else {
+            return Ok(None);
+        };
+        Tracker::new(self.settings, quantile, counts, self.seed).map(Some)
+    }
+
+    fn devices<'s>(&'s self) -> Result<Vec<Device<'s>>, Error> {
         let digest = self.plan.digest()?.to_string();
-        let device = |(index, data): (usize, _)| {
+        let device = |(index, share): (usize, &'s Cow<'_, Examples>)| {
+            let data: Box<dyn Dataset + 's> = match self.settings.augmentation {
+                None => Box::new(&**share),
+                Some(augmentation) => Box::new(Augmented::new(&**share, augmentation)?),
+            };
             let mut ledger = Ledger::open(EphemeralStore::default(), policy(&self.plan.privacy)?)?;
             ledger.accept(TASK, &digest, &self.plan.privacy)?;
             Ok(Device { index: index as u64, data, ledger })
         };
-        self.shares.iter().map(|share| &**share).enumerate().map(device).collect()
+        self.shares.iter().enumerate().map(device).collect()
     }
 
-    fn round(
-        &self,
-        state: &mut TrainingState,
-        devices: &mut [Device<'_>],
-        oracle: &mut Oracle<'_>,
-    ) -> Result<(), Error> {
-        let plans = self.plan.plans();
+    fn round(&self, memory: &mut Memory<'_>) -> Result<(), Error> {
+        let Memory { state, devices, oracle, tracker, noise_energy } = memory;
+        let (plans, d) = (self.plan.plans(), state.parameters().len());
         let mask = match oracle.mask(state, plans)? {
             Some(mask) => mask,
             None => state.mask(plans),
         };
-        let standardisation = state.standardisation(plans, &mask)?;
+        let standardisation = match tracker {
+            Some(tracker) => tracker.standardisation(d)?,
+            None => state.standardisation(plans, &mask)?,
+        };
+        let squares = mask.indices().map(|j| standardisation.scale(j).powi(2));
+        *noise_energy += squares.sum::<f64>() / d as f64;
         let steps = self.plan.privacy.local_steps;
         let mut sum = ReleasedSum::new(mask.active_count(), steps);
         for device in devices {
             let permit = device.ledger.charge(TASK, state.round())?;
-            let (model, data) = (self.model, device.data);
             let local = LocalRound::new(Setting {
-                model,
-                data,
+                model: self.model,
+                data: &*device.data,
                 plans,
                 mask: &mask,
                 standardisation: &standardisation,
@@ -120,6 +157,10 @@ impl Trainer<'_> {
             let release = self.local(&local, &permit, device.index, state)?;
             sum.add_device(release.values())?;
             device.ledger.record_release(permit, "")?;
+        }
+        if let Some(tracker) = tracker {
+            let model = self.model.bind(state.parameters())?;
+            tracker.follow(&model, &mask, self.shares, state.round())?;
         }
         Ok(state.advance(plans, &mask, &standardisation, &sum)?)
     }

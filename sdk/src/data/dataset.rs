@@ -35,6 +35,38 @@ pub trait Dataset: Send + Sync {
     /// [`Error::Index`] or [`Error::Buffer`] for a call that cannot be answered,
     /// [`Error::Source`] when the app's store fails.
     fn read(&self, index: usize, input: &mut [f32], target: &mut [f32]) -> Result<(), Error>;
+
+    /// Views of an example, at least 1: their gradients are averaged before the clip
+    /// (augmentation multiplicity: De et al., Unlocking High-Accuracy Differentially Private
+    /// Image Classification through Scale, 2022). The average is the example's one
+    /// contribution, so views cost no privacy; they cost time, one pass each.
+    fn views(&self) -> usize {
+        1
+    }
+
+    /// As [`Dataset::read`], one view of the example.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    fn read_view(
+        &self,
+        index: usize,
+        _view: View,
+        input: &mut [f32],
+        target: &mut [f32],
+    ) -> Result<(), Error> {
+        self.read(index, input, target)
+    }
+}
+
+/// Which view of an example is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Its number, below [`Dataset::views`].
+    pub number: usize,
+    /// What its random changes are drawn from: secret, another one for every view, example and
+    /// step, and the same when a restored step is repeated.
+    pub draw: u64,
 }
 
 /// Examples in memory, checked once: every length fits, every input is finite, every
@@ -179,6 +211,42 @@ impl Examples {
             targets: gather(&self.targets, self.target_len, indices),
             ..*self
         }
+    }
+}
+
+impl<D: Dataset + ?Sized> Dataset for &D {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn shape(&self) -> &[usize] {
+        (**self).shape()
+    }
+
+    fn classes(&self) -> usize {
+        (**self).classes()
+    }
+
+    fn target_len(&self) -> usize {
+        (**self).target_len()
+    }
+
+    fn read(&self, index: usize, input: &mut [f32], target: &mut [f32]) -> Result<(), Error> {
+        (**self).read(index, input, target)
+    }
+
+    fn views(&self) -> usize {
+        (**self).views()
+    }
+
+    fn read_view(
+        &self,
+        index: usize,
+        view: View,
+        input: &mut [f32],
+        target: &mut [f32],
+    ) -> Result<(), Error> {
+        (**self).read_view(index, view, input, target)
     }
 }
 

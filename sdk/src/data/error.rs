@@ -108,6 +108,19 @@ pub enum Error {
         /// Shape of the images.
         shape: Vec<usize>,
     },
+    /// Caller: an augmentation that does not fit its examples.
+    #[error(
+        "{views} views with shifts of up to {shift} pixels do not fit examples of shape {shape:?}; \
+         take images [channels, height, width] with sides longer than a shift, and at least 1 view"
+    )]
+    Augmentation {
+        /// Shape of the examples.
+        shape: Vec<usize>,
+        /// Views asked for.
+        views: usize,
+        /// Farthest shift asked for.
+        shift: usize,
+    },
     /// Environment: a file of the set is not there.
     #[error(
         "{} is not in {}; put one of {looked_for:?} there, or use the built-in digits",
@@ -222,6 +235,7 @@ impl Error {
             Self::Source { .. } => "data/source",
             Self::Scattering { .. } => "data/scattering",
             Self::Patches { .. } => "data/patches",
+            Self::Augmentation { .. } => "data/augmentation",
             Self::Missing { .. } => "data/missing",
             Self::Read { .. } => "data/read",
             Self::Magic { .. } => "data/magic",

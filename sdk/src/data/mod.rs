@@ -9,6 +9,7 @@
 //! Statistics of the private examples (their mean, their deviation) are never computed:
 //! normalising by them would leak them outside the privacy account.
 
+mod augmented;
 mod cifar;
 mod dataset;
 mod digits;
@@ -17,8 +18,9 @@ pub mod features;
 mod file;
 mod idx;
 
+pub use augmented::{Augmentation, Augmented};
 pub use cifar::{load_cifar10, scale_colour};
-pub use dataset::{Dataset, Examples};
+pub use dataset::{Dataset, Examples, View};
 pub use digits::digits;
 pub use error::Error;
 pub use idx::load_mnist_like;

@@ -19,46 +19,70 @@ pub use self::plain::PlainGradient;
 
 use self::pass::{Constants, Pass, Worker};
 use crate::Error;
-use crate::data::Dataset;
+use crate::data::{self, Dataset, View};
 use crate::nn::Model;
 use crate::nn::cpu::{Engine, Workspace};
 use crate::profile;
 
 impl Model {
-    /// Reads a micro-batch, and refuses what the model cannot take.
+    /// Reads a micro-batch of `count` through `read`, and refuses what the model cannot take.
     fn read(
         &self,
-        data: &dyn Dataset,
-        indices: &[usize],
+        count: usize,
         workspace: &mut Workspace,
         targets: &mut Vec<f32>,
+        read: impl FnMut(usize, &mut [f32], &mut [f32]) -> Result<(), data::Error>,
     ) -> Result<(), Error> {
-        targets.resize(indices.len() * self.target_len(), 0.0);
-        self.read_into(data, indices, workspace.inputs(self.engine(), indices.len()), targets)
+        targets.resize(count * self.target_len(), 0.0);
+        self.read_into(workspace.inputs(self.engine(), count), targets, read)
     }
 
     /// As [`Model::read`], into slices of the right lengths.
     fn read_into(
         &self,
-        data: &dyn Dataset,
-        indices: &[usize],
         inputs: &mut [f32],
         targets: &mut [f32],
+        mut read: impl FnMut(usize, &mut [f32], &mut [f32]) -> Result<(), data::Error>,
     ) -> Result<(), Error> {
         let slots = inputs.chunks_exact_mut(self.input_len());
         let slots = slots.zip(targets.chunks_exact_mut(self.target_len()));
-        for (&index, (input, target)) in indices.iter().zip(slots) {
-            data.read(index, input, target)?;
+        let count = slots.len();
+        for (slot, (input, target)) in slots.enumerate() {
+            read(slot, input, target)?;
         }
-        self.check_inputs(inputs, indices.len())?;
+        self.check_inputs(inputs, count)?;
         Ok(self.check_targets(targets)?)
     }
 }
 
-/// What an example's dropout masks are drawn from: injective in the index, so that no two
-/// examples of a step share them.
-fn stream(seed: u64, index: usize) -> u64 {
-    seed ^ (index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+/// The views of the examples of a step, one after the other.
+#[derive(Clone, Copy)]
+struct Views<'a> {
+    data: &'a dyn Dataset,
+    /// Views of an example.
+    each: usize,
+    /// What dropout masks and views of this step are drawn from: secret.
+    seed: u64,
+}
+
+impl Views<'_> {
+    /// What dropout masks and changes of the view in a place are drawn from: injective in
+    /// example and view, so that no two of a step share them.
+    fn stream(&self, indices: &[usize], place: usize) -> u64 {
+        let number = indices[place / self.each] * self.each + place % self.each;
+        self.seed ^ (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    fn read(
+        &self,
+        indices: &[usize],
+        place: usize,
+        input: &mut [f32],
+        target: &mut [f32],
+    ) -> Result<(), data::Error> {
+        let view = View { number: place % self.each, draw: self.stream(indices, place) };
+        self.data.read_view(indices[place / self.each], view, input, target)
+    }
 }
 
 /// What is fixed during a round: model, data and the public constants.
@@ -74,6 +98,17 @@ pub struct Setting<'a> {
     pub mask: &'a Mask,
     /// Centre and scale.
     pub standardisation: &'a Standardisation,
+}
+
+impl<'a> Setting<'a> {
+    fn views(&self) -> usize {
+        self.data.views().max(1)
+    }
+
+    /// Gradients of several views are averaged, so they are formed.
+    fn engine(&self) -> &'a Engine {
+        if self.views() == 1 { self.model.engine() } else { self.model.materialised() }
+    }
 }
 
 /// One round on one device, with the buffers that its steps share.
@@ -99,9 +134,9 @@ impl<'a> LocalRound<'a> {
     /// # Errors
     /// Where the plan's lattice is too coarse for so many active coordinates.
     pub fn new(setting: Setting<'a>) -> Result<Self, Error> {
-        let Setting { model, plans, mask, standardisation, .. } = setting;
+        let Setting { plans, mask, standardisation, model, .. } = setting;
         // The tensor path gives whole gradients, in flat order.
-        let engine = model.is_on_kernels().then(|| model.engine());
+        let engine = model.is_on_kernels().then(|| setting.engine());
         let flat = || (0..model.parameters() as u32).collect();
         let order: Cow<'_, [u32]> =
             engine.map_or_else(|| Cow::Owned(flat()), |engine| Cow::Borrowed(&engine.order[..]));
@@ -139,7 +174,7 @@ impl<'a> LocalRound<'a> {
     }
 
     fn engine(&self) -> &'a Engine {
-        self.setting.model.engine()
+        self.setting.engine()
     }
 
     /// One private step at `parameters`: sample, per-example gradients, standardise,
@@ -187,8 +222,8 @@ impl<'a> LocalRound<'a> {
     }
 
     /// Exact sum of the clipped gradients of the examples at `indices`, in the engine's
-    /// order of coordinates. `dropout` is what dropout masks are drawn from: secret, and another
-    /// one each step ([`NoiseSeed::dropout`]).
+    /// order of coordinates. `dropout` is what dropout masks and views are drawn from: secret, and
+    /// another one each step ([`NoiseSeed::dropout`]).
     ///
     /// Threads take micro-batches as they come. Micro-batches have a fixed size and their
     /// sums are integers, so the result does not depend on the number of threads.
@@ -203,15 +238,16 @@ impl<'a> LocalRound<'a> {
     ) -> Result<RoundSum, Error> {
         let Setting { model, data, .. } = self.setting;
         let (engine, constants) = (self.engine(), &self.kept.constants);
+        let views = Views { data, each: self.setting.views(), seed: dropout };
         #[cfg(feature = "candle")]
         if let Some(tensors) = model.tensors() {
-            let pass = tensors::TensorPass { model, tensors, data, constants, parameters, dropout };
+            let pass = tensors::TensorPass { model, tensors, views, constants, parameters };
             let mut worker = self.worker();
             pass.add(&mut worker, indices)?;
             return Ok(self.held(vec![worker]));
         }
         let bound = model.bind(parameters)?;
-        let pass = Pass { engine, model: &bound, data, constants, dropout };
+        let pass = Pass { engine, model: &bound, views, constants };
         let next = AtomicUsize::new(0);
         let parts = rayon::broadcast(|_| self.work(&pass, indices, &next));
         Ok(self.held(parts.into_iter().collect::<Result<_, _>>()?))

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use adafed_privacy::{ClippedSum, Lattice, NormBound, OuterShape, SumLayout};
 
+use super::Views;
 use super::norms::{OuterNorm, SQUARES_ERROR, centred_squares, row_products, row_squares, squares};
 use crate::Error;
-use crate::data::Dataset;
 use crate::nn::BoundModel;
 use crate::nn::cpu::{Engine, GatheredRows, PartKind, Workspace};
 use crate::profile;
@@ -159,6 +159,8 @@ pub(super) struct Worker {
     targets: Vec<f32>,
     streams: Vec<u64>,
     dense: Vec<f32>,
+    /// Of an example's views, where it has several.
+    mean: Vec<f32>,
     /// Gradients of the biases of outer products of one example.
     biases: Vec<f32>,
     /// Of the outer products of a micro-batch, one an example.
@@ -177,6 +179,7 @@ impl Worker {
             targets: Vec::new(),
             streams: Vec::new(),
             dense: vec![0.0; engine.dense_len],
+            mean: Vec::new(),
             biases: vec![0.0; engine.each_len - engine.bias_start],
             squares: Vec::new(),
             products: Vec::new(),
@@ -190,35 +193,79 @@ impl Worker {
 pub(super) struct Pass<'a> {
     pub(super) engine: &'a Engine,
     pub(super) model: &'a BoundModel<'a>,
-    pub(super) data: &'a dyn Dataset,
+    pub(super) views: Views<'a>,
     pub(super) constants: &'a Constants,
-    /// What dropout masks of this step are drawn from.
-    pub(super) dropout: u64,
 }
 
 impl Pass<'_> {
     /// Adds one micro-batch, the examples at `indices`, to the worker's sum.
     pub(super) fn add(&self, worker: &mut Worker, indices: &[usize]) -> Result<(), Error> {
-        self.read(worker, indices)?;
-        let packed = self.model.packed();
-        worker.workspace.forward(self.engine, packed, &worker.streams);
-        worker.workspace.backward(self.engine, packed, &worker.streams, &worker.targets);
-        profile::per_example(|| self.clip_and_add(worker, indices.len()));
+        if self.views.each > 1 {
+            return self.add_views(worker, indices);
+        }
+        self.run(worker, indices, 0..indices.len())?;
+        profile::per_example(|| {
+            self.factor_norms(worker, indices.len());
+            for example in 0..indices.len() {
+                self.form(worker, example);
+                self.add_example(worker, example);
+            }
+        });
         Ok(())
     }
 
-    fn clip_and_add(&self, worker: &mut Worker, batch: usize) {
-        self.factor_norms(worker, batch);
-        for example in 0..batch {
-            self.add_example(worker, example);
+    /// As [`Pass::add`], each example with the mean of its views' gradients, which are formed
+    /// whole.
+    fn add_views(&self, worker: &mut Worker, indices: &[usize]) -> Result<(), Error> {
+        let (each, most) = (self.views.each, self.engine.micro_batch);
+        let count = indices.len() * each;
+        for start in (0..count).step_by(most) {
+            let places = start..count.min(start + most);
+            self.run(worker, indices, places.clone())?;
+            self.factor_norms(worker, places.len());
+            profile::per_example(|| {
+                for place in places {
+                    self.add_view(worker, place - start, place % each);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Adds the gradient of one view to the mean; with the last one, the mean to the sum.
+    fn add_view(&self, worker: &mut Worker, slot: usize, view: usize) {
+        let Worker { workspace, dense, mean, .. } = &mut *worker;
+        workspace.dense(self.engine, slot, dense);
+        match view {
+            0 => mean.clone_from(dense),
+            _ => mean.iter_mut().zip(&*dense).for_each(|(sum, value)| *sum += value),
+        }
+        if view + 1 == self.views.each {
+            let share = 1.0 / self.views.each as f32;
+            dense.iter_mut().zip(&*mean).for_each(|(value, sum)| *value = sum * share);
+            self.constants.centre_part(0, dense);
+            self.add_example(worker, slot);
         }
     }
 
-    fn read(&self, worker: &mut Worker, indices: &[usize]) -> Result<(), Error> {
+    /// Both passes of the views in `places`.
+    fn run(
+        &self,
+        worker: &mut Worker,
+        indices: &[usize],
+        places: Range<usize>,
+    ) -> Result<(), Error> {
         let Worker { workspace, targets, streams, .. } = worker;
+        let (count, start) = (places.len(), places.start);
         streams.clear();
-        streams.extend(indices.iter().map(|index| super::stream(self.dropout, *index)));
-        self.model.model().read(self.data, indices, workspace, targets)
+        streams.extend(places.map(|place| self.views.stream(indices, place)));
+        self.model.model().read(count, workspace, targets, |slot, input, target| {
+            self.views.read(indices, start + slot, input, target)
+        })?;
+        let packed = self.model.packed();
+        workspace.forward(self.engine, packed, streams);
+        workspace.backward(self.engine, packed, streams, targets);
+        Ok(())
     }
 
     /// Squares and products of the parts that stay in factors, for the whole micro-batch.
@@ -235,10 +282,9 @@ impl Pass<'_> {
         }
     }
 
-    /// Completes one example's norm, and adds its contribution.
+    /// Completes the norm of one example, which is formed, and adds its contribution.
     fn add_example(&self, worker: &mut Worker, example: usize) {
         let Constants { layout, outers, tables: late, weights, error, .. } = self.constants;
-        self.form(worker, example);
         let Worker { sum, dense, biases, rows, workspace, squares: of, products, .. } = worker;
         let dense_gain = self.constants.gain(0, dense.len());
         let bias_gain = self.constants.gain(late.end, weights - late.end);

@@ -86,7 +86,10 @@ impl<'a> PlainGradient<'a> {
     ) -> Result<(), Error> {
         let engine = self.model.engine();
         let Worker { workspace, targets, dense, sum, .. } = worker;
-        self.model.read(self.data, indices, workspace, targets)?;
+        let data = self.data;
+        self.model.read(indices.len(), workspace, targets, |slot, input, target| {
+            data.read(indices[slot], input, target)
+        })?;
         workspace.forward(engine, bound.packed(), &[]);
         workspace.backward(engine, bound.packed(), &[], targets);
         for example in 0..if dense.is_empty() { 0 } else { indices.len() } {

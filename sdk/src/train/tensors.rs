@@ -1,12 +1,14 @@
 //! The clipped sum through the tensor path: gradients come whole from the device, and are
 //! standardised, clipped and summed here, by the same code and on the same lattice.
 
+use std::ops::Range;
+
 use adafed_privacy::NormBound;
 
+use super::Views;
 use super::norms::{SQUARES_ERROR, squares};
 use super::pass::{Constants, Worker};
 use crate::Error;
-use crate::data::Dataset;
 use crate::nn::Model;
 use crate::nn::generic::{Batch, GenericModel, Parameters};
 
@@ -19,50 +21,82 @@ const MOST_EXAMPLES: usize = 256;
 pub(super) struct TensorPass<'a> {
     pub(super) model: &'a Model,
     pub(super) tensors: &'a GenericModel,
-    pub(super) data: &'a dyn Dataset,
+    pub(super) views: Views<'a>,
     pub(super) constants: &'a Constants,
     pub(super) parameters: &'a [f32],
-    /// What dropout masks of this step are drawn from.
-    pub(super) dropout: u64,
 }
 
 impl TensorPass<'_> {
     /// Adds the examples at `indices` to the worker's sum, which is in flat order.
     pub(super) fn add(&self, worker: &mut Worker, indices: &[usize]) -> Result<(), Error> {
-        let together = (MOST_VALUES / self.parameters.len()).clamp(1, MOST_EXAMPLES);
-        indices.chunks(together).try_for_each(|indices| self.add_some(worker, indices, together))
+        let size = (MOST_VALUES / self.parameters.len()).clamp(1, MOST_EXAMPLES);
+        let count = indices.len() * self.views.each;
+        let mut mean = Vec::new();
+        for start in (0..count).step_by(size) {
+            let places = start..count.min(start + size);
+            let mut gradients = self.gradients(indices, places.clone(), size)?;
+            let gradients = gradients.chunks_exact_mut(self.parameters.len());
+            for (place, gradient) in places.zip(gradients) {
+                self.add_view(worker, &mut mean, gradient, place % self.views.each);
+            }
+        }
+        Ok(())
     }
 
-    /// Fewer examples than `size` are filled up with zeros, which are not added: a library may
-    /// choose its kernels by the shape of a batch, and an example's bits must not depend on how
-    /// many others were drawn.
-    fn add_some(&self, worker: &mut Worker, indices: &[usize], size: usize) -> Result<(), Error> {
-        let (model, drawn) = (self.model, indices.len());
+    /// Gradients of the views in `places`, `[size, d]`. Fewer than `size` are filled up with
+    /// zeros: a library may choose its kernels by the shape of a batch, and an example's bits
+    /// must not depend on how many others were drawn.
+    fn gradients(
+        &self,
+        indices: &[usize],
+        places: Range<usize>,
+        size: usize,
+    ) -> Result<Vec<f32>, Error> {
+        let (model, drawn, start) = (self.model, places.len(), places.start);
         let mut inputs = vec![0.0; size * model.input_len()];
         let mut targets = vec![0.0; size * model.target_len()];
         let read =
             (&mut inputs[..drawn * model.input_len()], &mut targets[..drawn * model.target_len()]);
-        model.read_into(self.data, indices, read.0, read.1)?;
-        let streams: Vec<u64> = (0..size)
-            .map(|e| super::stream(self.dropout, indices.get(e).map_or(0, |i| *i)))
-            .collect();
+        model.read_into(read.0, read.1, |slot, input, target| {
+            self.views.read(indices, start + slot, input, target)
+        })?;
+        let mut streams: Vec<u64> = places.map(|place| self.views.stream(indices, place)).collect();
+        streams.resize(size, self.views.seed);
         let mask = |node: usize, example: usize, factors: &mut [f32]| {
             model.engine().dropout_factors(node, streams[example], factors);
         };
         let parameters = Parameters { trainable: self.parameters, frozen: model.frozen() };
         let batch = Batch { size, inputs: &inputs, targets: &targets, dropout: Some(&mask) };
-        let mut gradients =
-            self.tensors.gradients(parameters, batch).map_err(crate::nn::Error::from)?;
-        let constants = self.constants;
-        let gain = constants.gain.as_deref();
-        let factor = |norm| constants.layout.factor(norm, NormBound::NONE, std::iter::empty());
-        for gradient in gradients.chunks_exact_mut(self.parameters.len()).take(drawn) {
-            constants.centre_part(0, gradient);
-            let norm = NormBound::of_squares(squares(gradient, gain), SQUARES_ERROR);
-            if let Some(mut part) = worker.sum.contribution(factor(norm)) {
-                part.add_part(0, gradient, gain);
+        Ok(self.tensors.gradients(parameters, batch).map_err(crate::nn::Error::from)?)
+    }
+
+    /// Adds the gradient of one view to the mean; with the last one, the mean to the sum.
+    fn add_view(
+        &self,
+        worker: &mut Worker,
+        mean: &mut Vec<f32>,
+        gradient: &mut [f32],
+        view: usize,
+    ) {
+        let each = self.views.each;
+        if each > 1 {
+            mean.resize(gradient.len(), 0.0);
+            let share = 1.0 / each as f32;
+            for (sum, value) in mean.iter_mut().zip(&mut *gradient) {
+                *sum = if view == 0 { *value } else { *sum + *value };
+                *value = *sum * share;
             }
         }
-        Ok(())
+        if view + 1 < each {
+            return;
+        }
+        let constants = self.constants;
+        let gain = constants.gain.as_deref();
+        constants.centre_part(0, gradient);
+        let norm = NormBound::of_squares(squares(gradient, gain), SQUARES_ERROR);
+        let factor = constants.layout.factor(norm, NormBound::NONE, std::iter::empty());
+        if let Some(mut part) = worker.sum.contribution(factor) {
+            part.add_part(0, gradient, gain);
+        }
     }
 }

@@ -44,10 +44,52 @@ fn algorithm() -> AlgorithmPlan {
     }
 }
 
+/// Examples of several views each, one after the other.
+struct Stacked {
+    all: Examples,
+    views: usize,
+}
+
+impl Dataset for Stacked {
+    fn len(&self) -> usize {
+        self.all.len() / self.views
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.all.shape()
+    }
+
+    fn classes(&self) -> usize {
+        0
+    }
+
+    fn target_len(&self) -> usize {
+        Dataset::target_len(&self.all)
+    }
+
+    fn read(&self, index: usize, input: &mut [f32], target: &mut [f32]) -> Result<(), data::Error> {
+        self.all.read(index * self.views, input, target)
+    }
+
+    fn views(&self) -> usize {
+        self.views
+    }
+
+    fn read_view(
+        &self,
+        index: usize,
+        view: View,
+        input: &mut [f32],
+        target: &mut [f32],
+    ) -> Result<(), data::Error> {
+        self.all.read(index * self.views + view.number, input, target)
+    }
+}
+
 /// A model with examples, a mask of two thirds and a scale for each coordinate.
 struct Case {
     model: Model,
-    data: Examples,
+    data: Stacked,
     privacy: PrivacyPlan,
     algorithm: AlgorithmPlan,
     mask: Mask,
@@ -56,10 +98,15 @@ struct Case {
 
 impl Case {
     fn new(model: Model, examples: usize, centred: bool) -> Self {
+        Self::of_views(model, examples, 1, centred)
+    }
+
+    fn of_views(model: Model, examples: usize, views: usize, centred: bool) -> Self {
         let d = model.parameters();
-        let (inputs, targets) = test_batch(&model, examples, 3);
+        let (inputs, targets) = test_batch(&model, examples * views, 3);
         let shape = model.input_shape().to_vec();
-        let data = Examples::with_targets(shape, inputs, targets, model.target_len()).unwrap();
+        let all = Examples::with_targets(shape, inputs, targets, model.target_len()).unwrap();
+        let data = Stacked { all, views };
         let active = (0..d as u32).filter(|j| j % 3 > 0).collect();
         let scale = (0..d).map(|j| 0.5 + (j % 7) as f32 / 7.0).collect();
         let centre = centred.then(|| (0..d).map(|j| 1e-3 * (j % 5) as f32).collect());
@@ -97,10 +144,12 @@ impl Case {
     /// entry by, at most: M^2 is 256 times the largest entry of the clipped gradient before
     /// its scale of at least 1/2, a factor is below sqrt(2) M and loses less than 1.
     fn expected(&self, parameters: &[f32], index: usize) -> (Vec<f64>, f64) {
-        let input = self.data.input(index).unwrap();
-        let len = self.model.target_len();
-        let target = &self.data.targets()[index * len..][..len];
-        let gradient = self.model.per_example_gradients(parameters, input, target).unwrap();
+        let (views, d) = (self.data.views, self.model.parameters());
+        let own = self.data.all.subset(&(index * views..(index + 1) * views).collect::<Vec<_>>());
+        let of_views =
+            self.model.per_example_gradients(parameters, own.inputs(), own.targets()).unwrap();
+        let mean = |j| of_views[j..].iter().step_by(d).sum::<f32>() / views as f32;
+        let gradient: Vec<f32> = (0..d).map(mean).collect();
         let standardise = |j: usize| {
             let (a, b) = (self.standardisation.centre(j), self.standardisation.scale(j));
             (f64::from(gradient[j]) - a) / b
@@ -158,6 +207,29 @@ fn a_contribution_is_the_clipped_standardised_gradient() {
 }
 
 #[test]
+fn a_contribution_of_several_views_is_their_mean_clipped_once() {
+    for model in models() {
+        // Fewer and more views than a micro-batch takes.
+        for views in [2, 37] {
+            let case = Case::of_views(model.clone(), 2, views, views == 2);
+            case.assert_definition(&case.model.initial(1));
+            #[cfg(feature = "candle")]
+            {
+                let model = model.clone().on_tensors().unwrap();
+                let case = Case::of_views(model, 2, views, views == 2);
+                case.assert_definition(&case.model.initial(1));
+            }
+        }
+        let case = Case::of_views(model, 4, 3, false);
+        let parameters = case.model.initial(1);
+        let mut total = case.sums(&parameters, &[0, 3]);
+        let others = case.sums(&parameters, &[1, 2]);
+        total.iter_mut().zip(others).for_each(|(sum, value)| *sum += value);
+        assert!(total == case.sums(&parameters, &[0, 1, 2, 3]));
+    }
+}
+
+#[test]
 fn sums_have_the_same_bits_on_any_number_of_threads() {
     for model in models() {
         let case = Case::new(model, 150, false);
@@ -197,9 +269,10 @@ fn no_example_exceeds_the_sensitivity_whatever_its_size() {
             let mut parameters = case.model.initial(1);
             let last = parameters.len() - 100;
             parameters[..last].iter_mut().for_each(|value| *value *= 50.0);
-            let inputs = case.data.inputs().iter().map(|value| value * factor).collect();
+            let inputs = case.data.all.inputs().iter().map(|value| value * factor).collect();
             // Around the data set's own refusal of what is not finite.
-            let data = Raw { inputs, targets: case.data.targets().to_vec(), like: &case.data };
+            let data =
+                Raw { inputs, targets: case.data.all.targets().to_vec(), like: &case.data.all };
             let (privacy, algorithm) = (privacy(), algorithm());
             let layout = case.model.layout();
             let round = LocalRound::new(Setting {

@@ -18,14 +18,17 @@ Made by `cargo paper -- render` from the files in [examples/paper/results](../ex
 nothing here is typed. Each table is one experiment, described by a file in
 [examples/paper/experiments](../examples/paper/experiments).
 
-- Accuracies are percent on the test set, of the last model of a run, as mean and standard
-  deviation over seeds (their number in brackets). Differences are paired by seed, with the 95 %
+- Accuracies are percent on the test set, of the last model of a run (where `average` is set: of
+  the moving average of its models), as mean and standard deviation over seeds (their number in
+  brackets). Differences are paired by seed, with the 95 %
   confidence interval of their mean.
 - Settings were chosen on the last sixth of the training set (`holdout = true`), with the test set
   untouched; each experiment says how. The search looked at private data and is not covered by
   epsilon, as in the literature that is compared with.
 - Epsilon is that of all steps, example level, add or remove one example, at delta 1e-5, by privacy
   loss distributions, and by Renyi divergences beside it.
+- Noise energy is the variance that a round adds to all coordinates together, as a share of what
+  DP-SGD adds. What is sent up is that of one device over the whole run.
 - A run is repeated to the last digit by its command, on a processor with the same instruction set:
   its noise is drawn from the seed, so what it releases is not private; apart from the seed it is
   what a device releases.
@@ -87,6 +90,7 @@ fn section(page: &Page<'_>, docs: &Path, text: &mut String) -> Result<(), Error>
         }
         text.push_str(&table::accuracies(page, at));
         text.push_str(&table::differences(page, at));
+        text.push_str(&table::arms(page, at));
         if let Some(svg) = plot::accuracies(page, at)? {
             let file = if page.outer.len() > 1 {
                 format!("{name}-{index}.svg")

@@ -11,7 +11,7 @@ pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> String {
     let mut text = head(page, &page.columns.name, true);
     for arm in &page.experiment.arms {
         let row = page.row(&arm.name, at);
-        let seeds = page.experiment.seeds;
+        let seeds = page.experiment.seeds(&arm.name);
         let missing = row.iter().any(|cell| cell.is_none_or(|c| (c.seeds.len() as u64) < seeds));
         let command = format!("`cargo paper -- run {} --arm {}`", page.experiment.name, arm.name);
         let mut cells: Vec<String> = row.iter().map(|cell| accuracy(*cell)).collect();
@@ -69,6 +69,43 @@ fn costs(page: &Page<'_>, at: &Position) -> String {
 
 fn mean(result: &CellResult, of: fn(&crate::result::SeedResult) -> f64) -> f64 {
     result.seeds.iter().map(of).sum::<f64>() / result.seeds.len().max(1) as f64
+}
+
+/// What each arm costs, in the first column where all that ran did.
+pub(super) fn arms(page: &Page<'_>, at: &Position) -> String {
+    let rows: Vec<_> =
+        page.experiment.arms.iter().map(|arm| (arm, page.row(&arm.name, at))).collect();
+    let ran = |column: usize| rows.iter().filter(|(_, row)| row[column].is_some()).count();
+    let columns = 0..rows.first().map_or(0, |(_, row)| row.len());
+    let Some(column) = columns.rev().max_by_key(|column| ran(*column)) else {
+        return String::new();
+    };
+    if ran(column) < 2 {
+        return String::new();
+    }
+    let corner = match page.columns.values.get(column) {
+        Some(value) => format!("at {} {}", page.columns.name, plain(value)),
+        None => "arm".to_owned(),
+    };
+    let titles = ["noise energy", "sent up, MB", "seconds a run", "clip norm at the end"];
+    let mut text = String::new();
+    line(&mut text, &corner, &titles.map(str::to_owned));
+    line(&mut text, "---", &titles.map(|_| "---".to_owned()));
+    for (arm, row) in &rows {
+        let Some(result) = row[column] else { continue };
+        let energy = result.seeds.iter().all(|seed| seed.noise_energy.is_some());
+        let energy = energy.then(|| mean(result, |s| s.noise_energy.unwrap_or(0.0)));
+        let clip = result.seeds.iter().all(|seed| seed.clip.is_some());
+        let clip = clip.then(|| mean(result, |s| s.clip.unwrap_or(0.0)));
+        let cells = [
+            energy.map_or(String::new(), |energy| format!("{energy:.2}")),
+            format!("{:.1}", result.bytes_up as f64 / 1e6),
+            format!("{:.0}", mean(result, |s| s.train_s)),
+            clip.map_or(String::new(), |clip| format!("{clip:.3}")),
+        ];
+        line(&mut text, &label(arm, row), &cells);
+    }
+    text + "\n"
 }
 
 /// Gain or loss of every arm against the baseline.

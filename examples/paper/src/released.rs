@@ -1,0 +1,70 @@
+//! One release of a sum over examples, by the mechanism of every step of training: sampling,
+//! clipping, lattice, noise and charge are the product's.
+
+use adafed::algorithm::{Mask, ReleasedGradient, ReleasedSum, Retention, Standardisation};
+use adafed::data::Dataset;
+use adafed::nn::{LayerSpec, Linear, Loss, Model, ModelSpec};
+use adafed::privacy::{EphemeralStore, Ledger, NoiseSeed, PrivacyPlan};
+use adafed::train::{LocalRound, Setting};
+use adafed::wire::TaskPlan;
+
+use crate::Error;
+use crate::plan::task;
+use crate::settings::Settings;
+use crate::train::policy;
+
+/// A device that releases the gradient at zero of a linear layer `inputs -> outputs` without
+/// bias, under the mean squared error: with targets t it is `-(2 / outputs) t x^T` an example.
+pub(crate) struct Releaser {
+    model: Model,
+    plan: TaskPlan,
+    ledger: Ledger<EphemeralStore>,
+}
+
+/// Name of the task in the ledger.
+const TASK: &str = "beside";
+
+impl Releaser {
+    /// Under `privacy`, of which each round is one release.
+    ///
+    /// # Errors
+    /// Those of the plan.
+    pub(crate) fn new(
+        settings: &Settings,
+        privacy: PrivacyPlan,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Self, Error> {
+        let layers = vec![LayerSpec::Linear(Linear::new(inputs, outputs).bias(false))];
+        let spec = ModelSpec { input: vec![inputs], layers, loss: Loss::Mse };
+        let model = Model::new(&spec)?;
+        // No mask, no scale: every entry is released.
+        let (retention, warmup, refresh) = (Retention::full(), 0.0, None);
+        let plain = Settings { retention, warmup, refresh, ..settings.clone() };
+        let plan = task(&plain, &spec, model.layout(), privacy)?;
+        let mut ledger = Ledger::open(EphemeralStore::default(), policy(&privacy)?)?;
+        ledger.accept(TASK, &plan.digest()?.to_string(), &privacy)?;
+        Ok(Self { model, plan, ledger })
+    }
+
+    /// The release of a round, divided by the public size of a sample, `[outputs, inputs]`.
+    ///
+    /// # Errors
+    /// Those of the ledger, of the examples and of the mechanism.
+    pub(crate) fn release(
+        &mut self,
+        data: &dyn Dataset,
+        round: u64,
+        secret: &NoiseSeed,
+    ) -> Result<Vec<f64>, Error> {
+        let (model, plans, d) = (&self.model, self.plan.plans(), self.model.parameters());
+        let (mask, standardisation) = (&Mask::full(d), &Standardisation::none());
+        let local = LocalRound::new(Setting { model, data, plans, mask, standardisation })?;
+        let permit = self.ledger.charge(TASK, round)?;
+        let released = local.step(&vec![0.0; d], &permit, secret, 0)?;
+        self.ledger.record_release(permit, "")?;
+        let sum = ReleasedSum::of_steps(&[released])?;
+        let scale = plans.release_scale(round);
+        Ok(ReleasedGradient::restore(&sum, mask, standardisation, scale)?.values().to_vec())
+    }
+}
