@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use adafed::data::{self, Examples};
+use adafed::data::Examples;
 use adafed::nn::Model;
 use adafed::privacy::accounting;
 
@@ -204,16 +204,7 @@ impl<'a> Scene<'a> {
         };
         let Split { train, test } = &*self.split;
         let rotated = moment::whitening(self.settings, moment, privacy, train, seed)?;
-        // Where noise left the moment's smallest directions negative, nothing finite comes out.
-        let refused = |error| match error {
-            data::Error::NotFinite { .. } => Error::Settings {
-                what: "ridge of the second moment",
-                expected: "a larger one: with it the released moment is not positive".to_owned(),
-            },
-            other => adafed::Error::from(other).into(),
-        };
-        let train = train.with_features(&rotated).map_err(refused)?;
-        let test = test.with_features(&rotated).map_err(refused)?;
+        let (train, test) = (train.with_features(&rotated)?, test.with_features(&rotated)?);
         Ok(Some(Split { train, test }))
     }
 

@@ -29,6 +29,27 @@ pub(super) fn cross(a: &[f32], m: usize, b: &[f32], n: usize) -> Vec<f32> {
     output
 }
 
+/// Steps of [`positive_part`]: enough for eigenvalues down to 1e-5 of the norm.
+const STEPS: usize = 32;
+
+/// A symmetric matrix `[n, n]` with its negative eigenvalues taken for 0: `(M + |M|) / 2`, where
+/// `|M| = sign(M) M`, and the sign comes by the iteration of Newton and Schulz (Higham, Functions
+/// of Matrices, 2008, section 5.3). Eigenvalues below 1e-5 of its norm may be halved.
+pub(super) fn positive_part(matrix: &[f32], n: usize) -> Vec<f32> {
+    let norm = matrix.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    let inverse = 1.0 / norm.max(f64::MIN_POSITIVE);
+    let mut sign: Vec<f32> = matrix.iter().map(|x| (f64::from(*x) * inverse) as f32).collect();
+    for _ in 0..STEPS {
+        let mut factor = product(&sign, Matrix::new(&sign, n, n), n, n);
+        factor.iter_mut().for_each(|x| *x *= -0.5);
+        factor.iter_mut().step_by(n + 1).for_each(|x| *x += 1.5);
+        sign = product(&sign, Matrix::new(&factor, n, n), n, n);
+    }
+    let absolute = product(&sign, Matrix::new(matrix, n, n), n, n);
+    let symmetric = |at: usize| (absolute[at] + absolute[at % n * n + at / n]) / 2.0;
+    matrix.iter().enumerate().map(|(at, x)| (x + symmetric(at)) / 2.0).collect()
+}
+
 /// Least pivot of the largest: above the rounding of products of 32-bit numbers.
 const LEAST: f64 = 1e-7;
 
@@ -120,6 +141,31 @@ mod tests {
         for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))) {
             assert!((unit(i, j) - if i == j { 1.0 } else { 0.0 }).abs() < 1e-6);
         }
+    }
+
+    #[test]
+    fn a_positive_part_keeps_positive_eigenvalues_and_their_directions() {
+        const N: usize = 70;
+        // The columns of a reflection are orthonormal.
+        let v: Vec<f64> = (0..N).map(|i| ((i * i + 3) as f64).sin()).collect();
+        let length: f64 = v.iter().map(|x| x * x).sum();
+        let reflection = |i: usize, k: usize| f64::from(i == k) - 2.0 * v[i] * v[k] / length;
+        let of = |eigenvalue: &dyn Fn(usize) -> f64| -> Vec<f32> {
+            let term = |i, j, k| eigenvalue(k) * reflection(i, k) * reflection(j, k);
+            let entry = |at: usize| (0..N).map(|k| term(at / N, at % N, k)).sum::<f64>() as f32;
+            (0..N * N).map(entry).collect()
+        };
+        let eigenvalue = |k: usize| match k % 3 {
+            0 => 5.0 / (k + 1) as f64,
+            1 => -2.0 / (k + 1) as f64,
+            _ => 0.0,
+        };
+        let found = positive_part(&of(&eigenvalue), N);
+        let expected = of(&|k| eigenvalue(k).max(0.0));
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+        assert!(positive_part(&[0.0; 4], 2).iter().all(|x| *x == 0.0));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::Features;
-use super::linear_algebra::{Cholesky, cross, product};
+use super::linear_algebra::{Cholesky, cross, positive_part, product};
 use crate::kernels::Matrix;
 
 /// Subspace iterations: each takes the ratio of two directions' variances to the next power.
@@ -104,16 +104,17 @@ pub struct Rotated {
 
 impl Rotated {
     /// By L^-1, with M + ridge = L L^T. The moment M `[n, n]` must be public or released; of a
-    /// noisy one the symmetric part is taken. `ridge` is a share of M's trace, and has to be
-    /// above what noise does to M's smallest directions.
+    /// noisy one the symmetric part is taken, and eigenvalues that noise made negative are taken
+    /// for 0. `ridge` is a share of M's trace.
     #[must_use]
     pub fn by(moment: &[f64], n: usize, ridge: f64) -> Self {
         let trace: f64 = moment.iter().step_by(n + 1).sum();
-        let symmetric = |at: usize| {
-            let (i, j) = (at / n, at % n);
-            (moment[i * n + j] + moment[j * n + i]) / 2.0 + if i == j { ridge * trace } else { 0.0 }
-        };
-        let inverse = Cholesky::new((0..n * n).map(symmetric).collect(), n).inverse();
+        let symmetric = |at: usize| ((moment[at] + moment[at % n * n + at / n]) / 2.0) as f32;
+        let symmetric: Vec<f32> = (0..n * n).map(symmetric).collect();
+        let mut positive: Vec<f64> =
+            positive_part(&symmetric, n).into_iter().map(f64::from).collect();
+        positive.iter_mut().step_by(n + 1).for_each(|x| *x += ridge * trace);
+        let inverse = Cholesky::new(positive, n).inverse();
         let matrix = (0..n * n).map(|at| inverse[at % n * n + at / n]).collect();
         Self { matrix, shape: [n] }
     }
