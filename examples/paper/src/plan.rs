@@ -147,7 +147,7 @@ fn multipliers(
 ) -> Result<Noise, Error> {
     let steps = rounds * u64::from(settings.local_steps);
     let mut beside = Vec::new();
-    if let Some(SecondMoment { share, .. }) = settings.second_moment {
+    if let Some(SecondMoment { share, .. }) = settings.second_moment() {
         beside.push((SamplingRate::new(1.0)?, 1, share));
     }
     if let Some(Quantile { share, batch, .. }) = settings.quantile {
@@ -171,7 +171,7 @@ fn multipliers(
     let base = noise_multiplier(target, &shapes)?.value();
     let mut all = shapes.iter().map(|shape| NoiseMultiplier::new(base * shape.relative_noise));
     Ok(Noise {
-        second_moment: settings.second_moment.and_then(|_| all.next()).transpose()?,
+        second_moment: settings.second_moment().and_then(|_| all.next()).transpose()?,
         counts: settings.quantile.and_then(|_| all.next()).transpose()?,
         step: NoiseMultiplier::new(base * training.relative_noise)?,
     })

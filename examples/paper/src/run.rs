@@ -199,7 +199,7 @@ impl<'a> Scene<'a> {
     /// The data whitened by its released second moment, where one is asked for.
     fn whitened(&self, seed: u64) -> Result<Option<Split>, Error> {
         let privacy = self.plans.second_moment;
-        let (Some(moment), Some(privacy)) = (self.settings.second_moment, privacy) else {
+        let (Some(moment), Some(privacy)) = (self.settings.second_moment(), privacy) else {
             return Ok(None);
         };
         let Split { train, test } = &*self.split;

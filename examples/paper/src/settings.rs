@@ -103,7 +103,7 @@ pub(crate) struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SecondMoment {
-    /// Share of the budget, as a share of mu squared.
+    /// Share of the budget, as a share of mu squared; with 0 nothing is released.
     pub(crate) share: f64,
     /// Ridge, as a share of its trace.
     pub(crate) ridge: f64,
@@ -213,6 +213,11 @@ fn unscaled() -> ScaleSettings {
 }
 
 impl Settings {
+    /// The second moment that is released, if one is.
+    pub(crate) fn second_moment(&self) -> Option<SecondMoment> {
+        self.second_moment.filter(|moment| moment.share != 0.0)
+    }
+
     /// Whether what is released is private: whether nothing but releases is looked at.
     pub(crate) fn is_private(&self) -> bool {
         self.importance != Ranking::Oracle
