@@ -2,7 +2,9 @@
 //! Private Learning with Adaptive Clipping, 2021).
 //!
 //! Clipping to C_t is dividing by the scale C_t / C, and clipping to the C of the plan: so the
-//! noise is that of the norm that clipped. The share of examples below C_t is released each round,
+//! noise is that of the norm that clipped. The scale is not put back: steps keep the length that
+//! they have at C, as gradients become shorter (De et al., Unlocking High-Accuracy Differentially
+//! Private Image Classification through Scale, 2022, normalise likewise). The share of examples below C_t is released each round,
 //! from a sample of its own, with noise of its own that the ledger is charged for, over a public
 //! divisor.
 
@@ -172,8 +174,9 @@ mod tests {
         // The model hardly moves, so that the norms stay what they are at zero.
         let text = format!(
             "data = \"digits\"\nmodel = \"linear\"\nexamples = {EXAMPLES}\nepsilon = 50\n\
-             batch = 300\nrounds = 60\nclip = {clip}\nlearning-rate = 1e-6\n\
-             quantile = {{ target = 0.3, rate = 0.5, batch = 300, share = 0.1 }}"
+             batch = 300\nrounds = 60\nclip = {clip}\nlearning-rate = {}\n\
+             quantile = {{ target = 0.3, rate = 0.5, batch = 300, share = 0.1 }}",
+            1e-6 / clip,
         );
         toml::from_str(&text).unwrap()
     }

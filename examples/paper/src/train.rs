@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use adafed::algorithm::{Mask, Plans, Provenance, ReleasedSum, TrainingState};
+use adafed::algorithm::{Mask, Plans, Provenance, ReleasedSum, Standardisation, TrainingState};
 use adafed::data::{Augmented, Dataset, Examples};
 use adafed::nn::Model;
 use adafed::privacy::{
@@ -141,7 +141,12 @@ impl Trainer<'_> {
             Some(tracker) => tracker.standardisation(d)?,
             None => state.standardisation(plans, &mask)?,
         };
-        let squares = mask.indices().map(|j| standardisation.scale(j).powi(2));
+        // A step whose clip norm moves keeps its length.
+        let restored = match tracker {
+            Some(_) => &Standardisation::none(),
+            None => &standardisation,
+        };
+        let squares = mask.indices().map(|j| restored.scale(j).powi(2));
         *noise_energy += squares.sum::<f64>() / d as f64;
         let steps = self.plan.privacy.local_steps;
         let mut sum = ReleasedSum::new(mask.active_count(), steps);
@@ -162,7 +167,7 @@ impl Trainer<'_> {
             let model = self.model.bind(state.parameters())?;
             tracker.follow(&model, &mask, self.shares, state.round())?;
         }
-        Ok(state.advance(plans, &mask, &standardisation, &sum)?)
+        Ok(state.advance(plans, &mask, restored, &sum)?)
     }
 
     fn local(
