@@ -203,6 +203,19 @@ pub enum Error {
         /// Bytes promised.
         expected: u64,
     },
+    /// File: a line of text that is not what the set's format asks for. The line itself is not
+    /// shown: it is somebody's record.
+    #[error(
+        "line {line} of {} has a wrong {what}; take the file as it was published", .path.display()
+    )]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+        /// What is wrong with it, such as a column's name.
+        what: &'static str,
+    },
     /// File: the images and the labels do not belong together.
     #[error(
         "{} has {images} images but {} has {labels} labels; take both from the same set",
@@ -243,6 +256,7 @@ impl Error {
             Self::Promise { .. } => "data/promise",
             Self::Truncated { .. } => "data/truncated",
             Self::Trailing { .. } => "data/trailing",
+            Self::Line { .. } => "data/line",
             Self::Counts { .. } => "data/counts",
         }
     }

@@ -59,6 +59,24 @@ pub(super) fn read_exactly(
     }
 }
 
+/// A file of text, whole.
+pub(super) fn read_text(path: &Path) -> Result<String, Error> {
+    let (stream, most_bytes) = open(path)?;
+    let mut bytes = Vec::new();
+    stream
+        .take(most_bytes + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| read_error(path, &error))?;
+    if bytes.len() as u64 > most_bytes {
+        return Err(Error::Read { path: path.to_owned(), kind: io::ErrorKind::FileTooLarge });
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Error::Line { path: path.to_owned(), line, what: "UTF-8" }
+    })
+}
+
 pub(super) fn read_error(path: &Path, error: &io::Error) -> Error {
     Error::Read { path: path.to_owned(), kind: error.kind() }
 }
