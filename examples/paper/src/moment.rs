@@ -57,7 +57,7 @@ pub(crate) fn whitening(
 ) -> Result<Rotated, Error> {
     let n: usize = train.shape().iter().product();
     let layers = vec![LayerSpec::Linear(Linear::new(n, n).bias(false))];
-    let spec = ModelSpec { input: vec![n], layers, loss: Loss::Mse };
+    let spec = ModelSpec { input: vec![n], features: None, layers, loss: Loss::Mse };
     let model = Model::new(&spec)?;
     let targets = train.inputs().iter().map(|x| -(n as f32) / 2.0 * x).collect();
     let data = Examples::with_targets(vec![n], train.inputs().to_vec(), targets, n)?;

@@ -108,6 +108,38 @@ pub enum Error {
         /// Shape of the images.
         shape: Vec<usize>,
     },
+    /// Caller or peer: features of inputs that they do not take.
+    #[error("{features} features do not take inputs of shape {shape:?}; they take {expected}")]
+    FeatureInput {
+        /// Kind of the features, as written in JSON.
+        features: &'static str,
+        /// Shape of the inputs.
+        shape: Vec<usize>,
+        /// What they take.
+        expected: &'static str,
+    },
+    /// Caller or peer: features that would take a device more than any may.
+    #[error("features: {what} would be {found}, at most {most} are allowed; {advice}")]
+    FeatureLimit {
+        /// What there would be too much of.
+        what: &'static str,
+        /// How much of it.
+        found: u64,
+        /// The limit.
+        most: u64,
+        /// What would help.
+        advice: &'static str,
+    },
+    /// Caller or peer: a number among the settings of features that means nothing.
+    #[error("features: {setting} is {value}, expected {expected}")]
+    FeatureSetting {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it may be.
+        expected: &'static str,
+    },
     /// Environment: a file of the set is not there.
     #[error(
         "{} is not in {}; put one of {looked_for:?} there, or use the built-in digits",
@@ -222,6 +254,9 @@ impl Error {
             Self::Source { .. } => "data/source",
             Self::Scattering { .. } => "data/scattering",
             Self::Patches { .. } => "data/patches",
+            Self::FeatureInput { .. } => "data/feature-input",
+            Self::FeatureLimit { .. } => "data/feature-limit",
+            Self::FeatureSetting { .. } => "data/feature-setting",
             Self::Missing { .. } => "data/missing",
             Self::Read { .. } => "data/read",
             Self::Magic { .. } => "data/magic",

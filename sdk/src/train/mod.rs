@@ -37,8 +37,26 @@ impl Model {
         self.read_into(data, indices, workspace.inputs(self.engine(), indices.len()), targets)
     }
 
-    /// As [`Model::read`], into slices of the right lengths.
+    /// As [`Model::read`], into slices of the right lengths: `inputs` are what layers see.
     fn read_into(
+        &self,
+        data: &dyn Dataset,
+        indices: &[usize],
+        inputs: &mut [f32],
+        targets: &mut [f32],
+    ) -> Result<(), Error> {
+        if let Some(features) = self.features()? {
+            let mut raw = vec![0.0; indices.len() * self.input_len()];
+            self.read_raw(data, indices, &mut raw, targets)?;
+            features.compute(&raw, inputs);
+        } else {
+            self.read_raw(data, indices, inputs, targets)?;
+        }
+        Ok(())
+    }
+
+    /// As the data set has them.
+    fn read_raw(
         &self,
         data: &dyn Dataset,
         indices: &[usize],
@@ -66,7 +84,8 @@ fn stream(seed: u64, index: usize) -> u64 {
 pub struct Setting<'a> {
     /// The model's forward and backward pass.
     pub model: &'a Model,
-    /// The device's examples.
+    /// The device's examples, as the model takes them. Where it has features, they are
+    /// computed whenever an example is drawn; see [`Model::layers`] for once.
     pub data: &'a dyn Dataset,
     /// Layout, privacy plan, algorithm plan and federation plan.
     pub plans: Plans<'a>,
@@ -210,6 +229,8 @@ impl<'a> LocalRound<'a> {
             pass.add(&mut worker, indices)?;
             return Ok(self.held(vec![worker]));
         }
+        // Before every thread makes them for itself.
+        model.features()?;
         let bound = model.bind(parameters)?;
         let pass = Pass { engine, model: &bound, data, constants, dropout };
         let next = AtomicUsize::new(0);

@@ -38,10 +38,10 @@ impl TensorPass<'_> {
     /// many others were drawn.
     fn add_some(&self, worker: &mut Worker, indices: &[usize], size: usize) -> Result<(), Error> {
         let (model, drawn) = (self.model, indices.len());
-        let mut inputs = vec![0.0; size * model.input_len()];
+        let mut inputs = vec![0.0; size * model.seen_len()];
         let mut targets = vec![0.0; size * model.target_len()];
         let read =
-            (&mut inputs[..drawn * model.input_len()], &mut targets[..drawn * model.target_len()]);
+            (&mut inputs[..drawn * model.seen_len()], &mut targets[..drawn * model.target_len()]);
         model.read_into(self.data, indices, read.0, read.1)?;
         let streams: Vec<u64> = (0..size)
             .map(|e| super::stream(self.dropout, indices.get(e).map_or(0, |i| *i)))
