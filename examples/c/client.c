@@ -47,6 +47,7 @@ static const char *name_of(adafed_activity activity) {
     case ADAFED_ACTIVITY_DELAYED: return "delayed";
     case ADAFED_ACTIVITY_PAUSED: return "paused";
     case ADAFED_ACTIVITY_FINISHED: return "finished";
+    case ADAFED_ACTIVITY_PREPARED: return "prepared";
     case ADAFED_ACTIVITY_REFUSED: return "refused";
     case ADAFED_ACTIVITY_FAILED: return "failed";
     default: return "other";

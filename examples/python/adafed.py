@@ -13,7 +13,7 @@ REFUSED_BY_POLICY = 300
 ACTIVITIES = {
     0: "other", 1: "enrolled", 2: "waited", 3: "joined", 4: "trained", 5: "released",
     6: "uploaded", 7: "dropped", 8: "delayed", 9: "paused", 10: "finished",
-    100: "refused", 101: "failed",
+    11: "prepared", 100: "refused", 101: "failed",
 }
 NOW, WAIT, NEVER = 0, 1, 2
 GO, PAUSE, STOP = 0, 1, 2

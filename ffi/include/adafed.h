@@ -205,6 +205,10 @@ enum adafed_activity
      */
     ADAFED_ACTIVITY_FINISHED = 10,
     /**
+     * A piece of what the model's features take, before the round's first step.
+     */
+    ADAFED_ACTIVITY_PREPARED = 11,
+    /**
      * Event only: the device's own policy refuses.
      */
     ADAFED_ACTIVITY_REFUSED = 100,
@@ -838,9 +842,10 @@ adafed_status adafed_participant_new(const struct adafed_config *config,
 void adafed_participant_free(struct adafed_participant *participant);
 
 /**
- * Does one bounded piece of work: one exchange with the server, or one step of local
- * training. After a failure, whatever was charged stays charged, and ticking again tries
- * again. What waiting may cure is no failure but `ADAFED_ACTIVITY_DELAYED`.
+ * Does one bounded piece of work: one exchange with the server, one step of local training,
+ * or a piece of what the model's features take. After a failure, whatever was charged stays
+ * charged, and ticking again tries again. What waiting may cure is no failure but
+ * `ADAFED_ACTIVITY_DELAYED`.
  */
 adafed_status adafed_participant_tick(struct adafed_participant *participant,
                                       struct adafed_progress *progress,
@@ -908,7 +913,8 @@ adafed_status adafed_participant_restore(struct adafed_participant *participant,
 /**
  * Fetches the newest model that the server has named: that of the round joined last, or the
  * final one; to be freed by `adafed_model_free`. `ADAFED_STATUS_NOT_AVAILABLE` before the
- * first.
+ * first. Where the task's model has features that this participant has not made yet, they are
+ * made now, on its threads, which may take a minute.
  */
 adafed_status adafed_participant_model(struct adafed_participant *participant,
                                        struct adafed_model **model,

@@ -165,9 +165,10 @@ pub extern "C" fn adafed_participant_free(participant: Option<Box<Participant>>)
     guard::quietly(|| drop(participant));
 }
 
-/// Does one bounded piece of work: one exchange with the server, or one step of local
-/// training. After a failure, whatever was charged stays charged, and ticking again tries
-/// again. What waiting may cure is no failure but `ADAFED_ACTIVITY_DELAYED`.
+/// Does one bounded piece of work: one exchange with the server, one step of local training,
+/// or a piece of what the model's features take. After a failure, whatever was charged stays
+/// charged, and ticking again tries again. What waiting may cure is no failure but
+/// `ADAFED_ACTIVITY_DELAYED`.
 #[unsafe(no_mangle)]
 pub extern "C" fn adafed_participant_tick(
     participant: Option<NonNull<Participant>>,
@@ -312,7 +313,8 @@ pub unsafe extern "C" fn adafed_participant_restore(
 
 /// Fetches the newest model that the server has named: that of the round joined last, or the
 /// final one; to be freed by `adafed_model_free`. `ADAFED_STATUS_NOT_AVAILABLE` before the
-/// first.
+/// first. Where the task's model has features that this participant has not made yet, they are
+/// made now, on its threads, which may take a minute.
 #[unsafe(no_mangle)]
 pub extern "C" fn adafed_participant_model(
     participant: Option<NonNull<Participant>>,

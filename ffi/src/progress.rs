@@ -30,6 +30,8 @@ pub enum Activity {
     Paused = 9,
     /// The task has ended.
     Finished = 10,
+    /// A piece of what the model's features take, before the round's first step.
+    Prepared = 11,
     /// Event only: the device's own policy refuses.
     Refused = 100,
     /// Event only: a tick failed in another way.
@@ -94,6 +96,7 @@ impl Activity {
             Activity::Delayed { .. } => Self::Delayed,
             Activity::Paused => Self::Paused,
             Activity::Finished => Self::Finished,
+            Activity::Prepared { .. } => Self::Prepared,
             _ => Self::Other,
         }
     }
@@ -105,6 +108,7 @@ pub(crate) fn details(activity: &adafed::Activity) -> (u64, u32) {
     match activity {
         Activity::Trained { round, steps } => (*round, *steps),
         Activity::Joined { round }
+        | Activity::Prepared { round }
         | Activity::Released { round }
         | Activity::Uploaded { round }
         | Activity::Dropped { round, .. } => (*round, 0),

@@ -31,6 +31,7 @@ pub fn task() -> Result<TaskId, Failure> {
 pub fn spec() -> ModelSpec {
     ModelSpec {
         input: vec![1, 28, 28],
+        features: None,
         layers: vec![LayerSpec::Flatten, LayerSpec::linear(784, 10)],
         loss: Loss::CrossEntropy,
     }

@@ -1,8 +1,6 @@
 //! Which fixed features a run puts before its model.
 
-use adafed::data::features::{
-    Features, PatchSettings, Patches, Scattering, Whitened, WhiteningSettings, dead_leaves,
-};
+use adafed::data::features::{FeatureSpec, Features, PatchSettings, Whitened, WhiteningSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -60,25 +58,14 @@ impl FeatureSettings {
     }
 
     fn features(&self, shape: &[usize]) -> Result<Option<Box<dyn Features>>, Error> {
-        let image = || {
-            <[usize; 3]>::try_from(shape).map_err(|_| Error::Settings {
-                what: "features",
-                expected: format!("inputs that are images, not of shape {shape:?}"),
-            })
-        };
         Ok(Some(match self {
             Self::None => return Ok(None),
             Self::Scattering { scales } => {
-                const ANGLES: usize = 8;
-                let made = Scattering::new(image()?, *scales, ANGLES);
-                Box::new(made?)
+                FeatureSpec::Scattering { scales: *scales }.build(shape)?
             }
             Self::Patches { filters, whitening, images } => {
-                let patches = Patches::new(image()?, filters)?;
-                // Others than the filters were made from.
-                let others = dead_leaves(!filters.seed, *images, image()?);
-                let others = others?;
-                Box::new(Whitened::learn(Box::new(patches), &others, whitening))
+                let (filters, whitening) = (filters.clone(), whitening.clone());
+                FeatureSpec::Patches { filters, whitening, images: *images }.build(shape)?
             }
             Self::Glyphs { classes, steps, seed, whitening, images } => {
                 let glyphs = Glyphs::new(*classes, *seed);

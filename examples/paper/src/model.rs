@@ -44,7 +44,7 @@ impl Network {
 fn linear(shape: &[usize], classes: usize, bias: bool) -> ModelSpec {
     let layer = Linear::new(shape.iter().product(), classes).bias(bias);
     let layers = vec![LayerSpec::Flatten, LayerSpec::Linear(layer)];
-    ModelSpec { input: shape.to_vec(), layers, loss: Loss::CrossEntropy }
+    ModelSpec { input: shape.to_vec(), features: None, layers, loss: Loss::CrossEntropy }
 }
 
 fn with_relu(mut spec: ModelSpec) -> ModelSpec {

@@ -42,7 +42,8 @@ fn trunk() -> Vec<LayerSpec> {
 }
 
 fn model(layers: Vec<LayerSpec>) -> Result<Model, Error> {
-    let spec = ModelSpec { input: vec![1, SIDE, SIDE], layers, loss: Loss::CrossEntropy };
+    let (input, loss) = (vec![1, SIDE, SIDE], Loss::CrossEntropy);
+    let spec = ModelSpec { input, features: None, layers, loss };
     Ok(Model::new(&spec)?)
 }
 

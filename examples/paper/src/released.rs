@@ -36,7 +36,8 @@ impl Releaser {
         outputs: usize,
     ) -> Result<Self, Error> {
         let layers = vec![LayerSpec::Linear(Linear::new(inputs, outputs).bias(false))];
-        let spec = ModelSpec { input: vec![inputs], layers, loss: Loss::Mse };
+        let (input, loss) = (vec![inputs], Loss::Mse);
+        let spec = ModelSpec { input, features: None, layers, loss };
         let model = Model::new(&spec)?;
         // No mask, no scale: every entry is released.
         let (retention, warmup, refresh) = (Retention::full(), 0.0, None);

@@ -121,6 +121,38 @@ pub enum Error {
         /// Farthest shift asked for.
         shift: usize,
     },
+    /// Caller or peer: features of inputs that they do not take.
+    #[error("{features} features do not take inputs of shape {shape:?}; they take {expected}")]
+    FeatureInput {
+        /// Kind of the features, as written in JSON.
+        features: &'static str,
+        /// Shape of the inputs.
+        shape: Vec<usize>,
+        /// What they take.
+        expected: &'static str,
+    },
+    /// Caller or peer: features that would take a device more than any may.
+    #[error("features: {what} would be {found}, at most {most} are allowed; {advice}")]
+    FeatureLimit {
+        /// What there would be too much of.
+        what: &'static str,
+        /// How much of it.
+        found: u64,
+        /// The limit.
+        most: u64,
+        /// What would help.
+        advice: &'static str,
+    },
+    /// Caller or peer: a number among the settings of features that means nothing.
+    #[error("features: {setting} is {value}, expected {expected}")]
+    FeatureSetting {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it may be.
+        expected: &'static str,
+    },
     /// Environment: a file of the set is not there.
     #[error(
         "{} is not in {}; put one of {looked_for:?} there, or use the built-in digits",
@@ -249,6 +281,9 @@ impl Error {
             Self::Scattering { .. } => "data/scattering",
             Self::Patches { .. } => "data/patches",
             Self::Augmentation { .. } => "data/augmentation",
+            Self::FeatureInput { .. } => "data/feature-input",
+            Self::FeatureLimit { .. } => "data/feature-limit",
+            Self::FeatureSetting { .. } => "data/feature-setting",
             Self::Missing { .. } => "data/missing",
             Self::Read { .. } => "data/read",
             Self::Magic { .. } => "data/magic",

@@ -162,6 +162,9 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         reason: String,
     },
+    /// Caller or peer: features that cannot be had.
+    #[error(transparent)]
+    Features(#[from] crate::data::Error),
     /// Environment: a device that cannot be used, or that failed.
     #[error(transparent)]
     Device(#[from] super::device::Error),
@@ -188,6 +191,7 @@ impl Error {
             Self::NotFiniteParameter { .. } => "nn.not_finite_parameter",
             Self::NotFiniteLoss { .. } => "nn.not_finite_loss",
             Self::Weights { .. } => "nn.weights",
+            Self::Features(error) => error.code(),
             Self::Device(_) => "nn.device",
         }
     }

@@ -1,9 +1,12 @@
 //! Outputs, losses and accuracy; not private, and so not to leave a device as they are.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::cpu::{Workspace, loss};
 use super::{BoundModel, Error, Model};
+use crate::data::features::Features;
 
 impl Model {
     /// Outputs (logits) `[batch, output_len]` for `inputs` `[batch, input_len]`. A single
@@ -11,7 +14,8 @@ impl Model {
     /// bits do not depend on it.
     ///
     /// # Errors
-    /// [`Error::Parameters`], [`Error::Inputs`], [`Error::Token`].
+    /// [`Error::Parameters`], [`Error::Inputs`], [`Error::Token`], and those of
+    /// [`Model::features`].
     pub fn predict(
         &self,
         parameters: &[f32],
@@ -19,16 +23,18 @@ impl Model {
         batch: usize,
     ) -> Result<Vec<f32>, Error> {
         self.check_inputs(inputs, batch)?;
+        let features = self.features()?;
         let bound = self.bind(parameters)?;
         let mut outputs = vec![0.0; batch * self.output_len()];
         let most = self.micro_batch();
         if batch <= most {
-            bound.outputs(inputs, &mut outputs);
+            bound.outputs(features, inputs, &mut outputs);
             return Ok(outputs);
         }
         let pieces = inputs.par_chunks(most * self.input_len());
         let results = outputs.par_chunks_mut(most * self.output_len());
-        pieces.zip(results).for_each(|(inputs, outputs)| bound.outputs(inputs, outputs));
+        let pieces = pieces.zip(results);
+        pieces.for_each(|(inputs, outputs)| bound.outputs(features, inputs, outputs));
         Ok(outputs)
     }
 
@@ -78,11 +84,11 @@ impl Model {
 }
 
 impl BoundModel<'_> {
-    fn outputs(&self, inputs: &[f32], outputs: &mut [f32]) {
+    fn outputs(&self, features: Option<&Arc<dyn Features>>, inputs: &[f32], outputs: &mut [f32]) {
         let (model, engine) = (self.model, self.model.engine());
         let mut workspace: Workspace = model.workspace();
         let batch = inputs.len() / model.input_len();
-        workspace.inputs(engine, batch).copy_from_slice(inputs);
+        Model::see(features, inputs, workspace.inputs(engine, batch));
         workspace.forward(engine, &self.packed, &[]);
         outputs.copy_from_slice(workspace.outputs(engine));
         model.give_back(workspace);

@@ -1,8 +1,11 @@
 //! The gradient of every single example, and their plain sum.
 
+use std::sync::Arc;
+
 use super::cpu::Workspace;
 use super::graph::Primitive;
 use super::{BoundModel, Error, Loss, Model};
+use crate::data::features::Features;
 
 impl BoundModel<'_> {
     /// Computes one micro-batch forwards and backwards, then calls `visit(index, gradient)`
@@ -15,8 +18,8 @@ impl BoundModel<'_> {
     /// neither on the number of threads nor on the other examples. Dropout is off.
     ///
     /// # Errors
-    /// [`Error::Inputs`], [`Error::Targets`], [`Error::Label`], [`Error::Token`], before
-    /// `visit` is called.
+    /// [`Error::Inputs`], [`Error::Targets`], [`Error::Label`], [`Error::Token`], and those of
+    /// [`Model::features`], before `visit` is called.
     ///
     /// # Edge cases
     /// | given | result |
@@ -31,6 +34,7 @@ impl BoundModel<'_> {
     ) -> Result<(), Error> {
         let model = self.model;
         let batch = model.check_examples(inputs, targets)?;
+        let features = model.features()?;
         let engine = model.materialised();
         let mut workspace = model.workspace();
         let d = model.parameters();
@@ -40,7 +44,7 @@ impl BoundModel<'_> {
         let targets = targets.chunks(most * model.target_len());
         for (piece, (inputs, targets)) in pieces.zip(targets).enumerate() {
             let count = (batch - piece * most).min(most);
-            self.run(&mut workspace, inputs, targets, count);
+            self.run(&mut workspace, features, inputs, targets, count);
             for example in 0..count {
                 workspace.dense(engine, example, &mut parts);
                 for (value, flat) in parts.iter().zip(&engine.order) {
@@ -54,9 +58,16 @@ impl BoundModel<'_> {
     }
 
     /// Both passes of one micro-batch.
-    fn run(&self, workspace: &mut Workspace, inputs: &[f32], targets: &[f32], batch: usize) {
+    fn run(
+        &self,
+        workspace: &mut Workspace,
+        features: Option<&Arc<dyn Features>>,
+        inputs: &[f32],
+        targets: &[f32],
+        batch: usize,
+    ) {
         let engine = self.model.engine();
-        workspace.inputs(engine, batch).copy_from_slice(inputs);
+        Model::see(features, inputs, workspace.inputs(engine, batch));
         workspace.forward(engine, &self.packed, &[]);
         workspace.backward(engine, &self.packed, &[], targets);
     }

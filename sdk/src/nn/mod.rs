@@ -1,7 +1,7 @@
 //! Models and their per-example gradients.
 //!
-//! A [`ModelSpec`] is plain data that travels with a task; [`Model`] is that
-//! description, checked and ready to run on one flat parameter vector, in the order of
+//! A [`ModelSpec`] is plain data that travels with a task, fixed features included by their
+//! settings; [`Model`] is that description, checked and ready to run on one flat parameter vector, in the order of
 //! [`Model::layout`]. [`BoundModel::for_each_gradient`] is what private training needs:
 //! the gradient of every single example, one after the other in one reused buffer.
 //!
@@ -15,6 +15,7 @@ pub(crate) mod cpu;
 pub mod device;
 mod error;
 mod evaluate;
+mod front;
 #[cfg(feature = "candle")]
 pub(crate) mod generic;
 mod gradient;

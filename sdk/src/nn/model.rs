@@ -9,6 +9,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::cpu::{Engine, Packed, Workspace};
 use super::device::Device;
+use super::front::Front;
 #[cfg(feature = "candle")]
 use super::generic::GenericModel;
 use super::graph::{Graph, Initial};
@@ -24,6 +25,8 @@ use super::{Architecture, Error, ModelSpec};
 pub struct Model {
     pub(super) plan: Arc<Plan>,
     frozen: Arc<Vec<f32>>,
+    /// Features before the layers.
+    pub(super) front: Option<Front>,
     /// Where training runs if not on AdaFed's own kernels.
     #[cfg(feature = "candle")]
     tensors: Option<Arc<GenericModel>>,
@@ -49,12 +52,14 @@ pub struct BoundModel<'m> {
 }
 
 impl Model {
-    /// Checks `spec` and prepares its layers.
+    /// Checks `spec` and prepares its layers. Features are made when they are first needed:
+    /// [`Model::features`].
     ///
     /// # Errors
     /// As [`ModelSpec::check`], and [`Error::NoParameters`].
     pub fn new(spec: &ModelSpec) -> Result<Self, Error> {
-        Self::of(spec.architecture()?)
+        let front = spec.features.clone().map(|features| Front::new(features, spec.input.clone()));
+        Ok(Self { front, ..Self::of(spec.architecture()?)? })
     }
 
     /// A model written in Rust, from [`ModelBuilder::finish`](super::ModelBuilder::finish).
@@ -78,11 +83,22 @@ impl Model {
         let model = Self {
             plan: Arc::new(plan),
             frozen: Arc::default(),
+            front: None,
             #[cfg(feature = "candle")]
             tensors: None,
         };
         let frozen = model.initial_tensors(0, false);
         Ok(Self { frozen: Arc::new(frozen), ..model })
+    }
+
+    /// The layers alone: a model that takes what the features give, and shares all else. To
+    /// train it on features that are kept
+    /// ([`Examples::with_features`](crate::data::Examples::with_features),
+    /// [`Featured`](crate::data::features::Featured)) gives the same bits as to train the
+    /// whole model, which computes an example's features whenever it is drawn.
+    #[must_use]
+    pub fn layers(&self) -> Self {
+        Self { front: None, ..self.clone() }
     }
 
     /// The model with its training on `device`: a GPU through candle, or the CPU through
@@ -193,16 +209,22 @@ impl Model {
         self.plan.layout.len()
     }
 
-    /// Shape of one example.
+    /// Shape of one example, as an app has it.
     #[must_use]
     pub fn input_shape(&self) -> &[usize] {
-        &self.graph().input
+        self.front.as_ref().map_or(&self.graph().input, |front| &front.input)
     }
 
     /// Values of one example.
     #[must_use]
     pub fn input_len(&self) -> usize {
-        self.plan.engine.lens[0]
+        self.input_shape().iter().product()
+    }
+
+    /// Shape of what the layers see of one example: of its features, or its own.
+    #[must_use]
+    pub fn seen_shape(&self) -> &[usize] {
+        &self.graph().input
     }
 
     /// Values of one output; the number of classes where the loss is cross-entropy.

@@ -20,7 +20,7 @@ impl ModelSpec {
             LayerSpec::Tanh,
             LayerSpec::linear(32, 10),
         ];
-        Self { input: vec![1, 28, 28], layers, loss: Loss::CrossEntropy }
+        Self { input: vec![1, 28, 28], features: None, layers, loss: Loss::CrossEntropy }
     }
 
     /// The 550,570-parameter network of the same paper for 32 x 32 colour images.
@@ -39,7 +39,7 @@ impl ModelSpec {
             LayerSpec::Tanh,
             LayerSpec::linear(128, 10),
         ]);
-        Self { input: vec![3, 32, 32], layers, loss: Loss::CrossEntropy }
+        Self { input: vec![3, 32, 32], features: None, layers, loss: Loss::CrossEntropy }
     }
 
     /// A perceptron with one hidden tanh layer: `[inputs] -> hidden -> classes`.
@@ -50,7 +50,7 @@ impl ModelSpec {
             LayerSpec::Tanh,
             LayerSpec::linear(hidden, classes),
         ];
-        Self { input: vec![inputs], layers, loss: Loss::CrossEntropy }
+        Self { input: vec![inputs], features: None, layers, loss: Loss::CrossEntropy }
     }
 
     /// A perceptron 784-512-256-10 with relu, for 28 x 28 grey images laid out flat.
@@ -63,7 +63,7 @@ impl ModelSpec {
             LayerSpec::Relu,
             LayerSpec::linear(256, 10),
         ];
-        Self { input: vec![784], layers, loss: Loss::CrossEntropy }
+        Self { input: vec![784], features: None, layers, loss: Loss::CrossEntropy }
     }
 
     /// A text classifier: the mean of 64 embeddings of a vocabulary of 5,000, then
@@ -77,7 +77,7 @@ impl ModelSpec {
             LayerSpec::Relu,
             LayerSpec::linear(64, 4),
         ];
-        Self { input: vec![64], layers, loss: Loss::CrossEntropy }
+        Self { input: vec![64], features: None, layers, loss: Loss::CrossEntropy }
     }
 
     /// A transformer encoder that classifies sequences of 64 tokens of a vocabulary of
@@ -151,6 +151,6 @@ impl Block {
         let mut layers = vec![LayerSpec::Embedding(embedding)];
         layers.extend((0..blocks).flat_map(|_| self.layers()));
         layers.extend([self.norm(), LayerSpec::MeanSequence, LayerSpec::linear(self.dim, classes)]);
-        ModelSpec { input: vec![length], layers, loss: Loss::CrossEntropy }
+        ModelSpec { input: vec![length], features: None, layers, loss: Loss::CrossEntropy }
     }
 }

@@ -6,10 +6,12 @@ use serde_json::{Map, Value as Json};
 
 use super::Error;
 use super::builder::{Architecture, ModelBuilder, Value};
+use super::graph::Primitive;
 use super::layers::{
     Conv1d, Conv2d, Embedding, GroupNorm, Gru, Layer, LayerNorm, Linear, Lstm, RmsNorm,
     SelfAttention,
 };
+use crate::data::features::FeatureSpec;
 
 /// Layer types that [`LayerSpec`] knows, as they are written in JSON.
 pub const LAYER_TYPES: &[&str] = &[
@@ -50,7 +52,7 @@ const MIXING_TYPES: &[&str] =
 /// Residual blocks inside each other, at most: descriptions come from servers.
 const MOST_NESTED: usize = 16;
 
-/// A model: what goes in, the layers in order, and what is minimised.
+/// A model: what goes in, fixed features of it, the layers in order, and what is minimised.
 ///
 /// ```
 /// use adafed::nn::{Model, ModelSpec};
@@ -66,8 +68,11 @@ const MOST_NESTED: usize = 16;
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// Shape of one example, such as `[channels, height, width]`, `[features]` or, for
-    /// tokens, `[length]`.
+    /// tokens, `[length]`: as an app has it, before any features.
     pub input: Vec<usize>,
+    /// Fixed features, which the layers see in place of the input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<FeatureSpec>,
     /// The layers, first to last. Parameters are named by position: `0.weight`, and inside
     /// of a residual block `3_0.weight`.
     pub layers: Vec<LayerSpec>,
@@ -224,10 +229,11 @@ impl ModelSpec {
         Ok(spec)
     }
 
-    /// Checks every layer against the shape that reaches it.
+    /// Checks the limits of features, and every layer against the shape that reaches it.
     ///
     /// # Errors
-    /// [`Error::EmptyInput`], [`Error::Setting`], [`Error::Shape`], [`Error::TooLarge`].
+    /// [`Error::Features`], [`Error::EmptyInput`], [`Error::Setting`], [`Error::Shape`],
+    /// [`Error::TooLarge`].
     pub fn check(&self) -> Result<(), Error> {
         self.architecture().map(|_| ())
     }
@@ -240,15 +246,36 @@ impl ModelSpec {
         Ok(self.architecture()?.0.layout(true))
     }
 
-    /// The model that is described.
+    /// The layers that are described; what goes into them are the features, where there are
+    /// some.
     ///
     /// # Errors
     /// As [`ModelSpec::check`].
     pub fn architecture(&self) -> Result<Architecture, Error> {
-        let mut model = ModelBuilder::new(&self.input)?;
+        let seen = self.features.as_ref().map(|features| features.shape(&self.input));
+        let mut model = ModelBuilder::new(seen.transpose()?.as_ref().unwrap_or(&self.input))?;
         let input = model.input();
         let output = apply_all(&self.layers, &mut model, "", 0, input)?;
-        model.finish(output, self.loss)
+        let architecture = model.finish(output, self.loss)?;
+        if self.features.is_some() {
+            check_takes_numbers(&architecture)?;
+        }
+        Ok(architecture)
+    }
+}
+
+/// Refuses an embedding of features: they are no tokens.
+fn check_takes_numbers(architecture: &Architecture) -> Result<(), Error> {
+    let mut first = architecture.0.nodes.iter().filter(|node| node.inputs.first() == Some(&0));
+    match first.find(|node| matches!(node.op, Primitive::Embedding { .. })) {
+        Some(node) => Err(Error::Setting {
+            layer: node.layer.clone(),
+            layer_type: node.layer_type,
+            setting: "input",
+            value: "features".to_owned(),
+            expected: "tokens, as an app has them",
+        }),
+        None => Ok(()),
     }
 }
 

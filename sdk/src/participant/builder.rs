@@ -123,6 +123,7 @@ impl<T: Transport, S: Store> Builder<T, S> {
             conditions: self.conditions,
             threads: self.threads,
             phase,
+            seen: None,
             known_model: None,
             offered: None,
             enrolled,

@@ -14,6 +14,7 @@ use super::connection::Connection;
 use super::{Conditions, Verdict};
 use crate::Error;
 use crate::data::Dataset;
+use crate::data::features::Featured;
 use crate::nn::{Model, ModelSpec};
 use crate::train::{Kept, LocalRound, Setting};
 use crate::transport::Transport;
@@ -53,6 +54,8 @@ pub(super) struct Job {
     saved: Saved,
     plan: TaskPlan,
     model: Model,
+    /// The model without its features, which are computed once and not in every step.
+    layers: Model,
     mask: Mask,
     standardisation: Standardisation,
     /// What the steps of the round share; made by the first one.
@@ -105,7 +108,8 @@ impl Job {
         let mask = decode::<MaskMessage>(&saved.mask)?.mask(d)?;
         let scale: ScaleMessage = decode(&saved.scale)?;
         let standardisation = scale.standardisation(&mask, &plan.layout)?;
-        Ok(Self { saved, plan, model, mask, standardisation, kept: None })
+        let layers = model.layers();
+        Ok(Self { saved, plan, model, layers, mask, standardisation, kept: None })
     }
 
     pub(super) fn save(&self) -> Result<Vec<u8>, Error> {
@@ -127,6 +131,11 @@ impl Job {
     /// The model that the round starts from.
     pub(super) const fn model(&self) -> Digest {
         self.saved.assignment.model
+    }
+
+    /// What the plan describes: features and layers.
+    pub(super) const fn described(&self) -> &Model {
+        &self.model
     }
 
     pub(super) const fn steps(&self) -> u32 {
@@ -152,10 +161,13 @@ impl Job {
         if classes > outputs {
             return Err(Error::ExampleClasses { classes, outputs });
         }
+        if self.model.feature_spec().is_some() {
+            Featured::check(data, self.model.seen_shape())?;
+        }
         Ok(())
     }
 
-    /// One private step, or [`Error::Interrupted`] and no change.
+    /// One private step on what the layers take (the examples, or their features), or [`Error::Interrupted`] and no change.
     pub(super) fn step(
         &mut self,
         data: &dyn Dataset,
@@ -163,7 +175,7 @@ impl Job {
         conditions: &dyn Conditions,
     ) -> Result<(), Error> {
         let setting = Setting {
-            model: &self.model,
+            model: &self.layers,
             data,
             plans: self.plan.plans(),
             mask: &self.mask,
@@ -186,6 +198,12 @@ impl Job {
         local.reuse(released);
         self.kept = Some(local.kept());
         Ok(())
+    }
+
+    /// Goes on under another seed: tests compare what two devices release.
+    #[cfg(test)]
+    pub(super) fn reseed(&mut self, seed: NoiseSeed) {
+        self.saved.seed = seed;
     }
 
     /// What leaves the device.

@@ -10,7 +10,10 @@ mod job;
 mod offer;
 mod report;
 mod run;
+mod seen;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -25,6 +28,7 @@ use connection::Connection;
 pub use connection::Traffic;
 use job::{Job, Outbox};
 pub use offer::{GlobalModel, Offer};
+use seen::Seen;
 
 use crate::Error;
 use crate::clock::Clock;
@@ -63,6 +67,12 @@ pub enum Activity {
     Waited,
     /// The device joined this round.
     Joined {
+        /// The round.
+        round: u64,
+    },
+    /// A piece of what the model's features take, before the round's first step: learning
+    /// them from public images, or computing those of some examples.
+    Prepared {
         /// The round.
         round: u64,
     },
@@ -140,6 +150,8 @@ pub struct Participant<T, S: Store> {
     conditions: Arc<dyn Conditions>,
     threads: Threads,
     phase: Phase,
+    /// Where the task's model has features.
+    seen: Option<Seen>,
     /// The model that the last round started from.
     known_model: Option<Digest>,
     /// Digest of the plan that the app was last shown.
@@ -157,8 +169,13 @@ impl<T: Transport, S: Store> Participant<T, S> {
         Builder::new(task)
     }
 
-    /// Does one bounded piece of work: one exchange with the server, or one step of
-    /// local training.
+    /// Does one bounded piece of work: one exchange with the server, one step of local
+    /// training, or a piece of what the model's features take.
+    ///
+    /// Features are learned once, and computed once for each example; a later round looks at
+    /// the examples again and computes what has changed. They are held in memory until the
+    /// task has ended ([`Featured`](crate::data::features::Featured) says how much), and are
+    /// made again after a restart.
     ///
     /// # Errors
     /// What cannot be cured by waiting: a task beyond the device's policy, examples
@@ -210,6 +227,7 @@ impl<T: Transport, S: Store> Participant<T, S> {
             }
             CheckinResponse::Finished { model } => {
                 self.phase = Phase::Finished { model };
+                self.seen.iter_mut().for_each(Seen::forget_examples);
                 progress(Activity::Finished, Next::Never)
             }
             CheckinResponse::Join(assignment) => self.join(&assignment),
@@ -231,20 +249,28 @@ impl<T: Transport, S: Store> Participant<T, S> {
         progress(Activity::Joined { round }, Next::Now)
     }
 
-    /// Charges the round (once), then trains one step; after the last one, the release
-    /// is stored and recorded before its first byte can leave.
+    /// Prepares features where the model has some, charges the round (once), then trains one
+    /// step; after the last one, the release is stored and recorded before its first byte can
+    /// leave.
     fn train(&mut self) -> Result<Progress, Error> {
         let Phase::Training(job) = &mut self.phase else { return self.idle() };
         let round = job.round();
         // The app may have come back with other examples than it joined with.
         check_data(job, &*self.data, self.ledger.policy())?;
+        let (data, conditions, seen) = (&*self.data, &*self.conditions, &mut self.seen);
+        if !job.is_complete() && !is_ready(seen, job)? {
+            let may_go_on = || conditions.verdict() == Verdict::Go;
+            let prepare = |seen: &mut Seen| seen.advance(round, data, &may_go_on);
+            self.threads.run(|| seen.as_mut().map_or(Ok(()), prepare))??;
+            return progress(Activity::Prepared { round }, Next::Now);
+        }
         let permit = match self.ledger.charge(self.task.as_str(), round) {
             // An older snapshot of a round that was released since: never again.
             Err(adafed_privacy::Error::AlreadyReleased { .. }) => return self.forget(round),
             other => other?,
         };
         if !job.is_complete() {
-            let (data, conditions) = (&*self.data, &*self.conditions);
+            let data = self.seen.as_ref().and_then(|seen| seen.examples(round)).unwrap_or(data);
             self.threads.run(|| job.step(data, &permit, conditions))??;
             let steps = job.steps();
             return progress(Activity::Trained { round, steps }, Next::Now);
@@ -373,6 +399,15 @@ impl<T: Transport, S: Store> Participant<T, S> {
 
 fn progress(activity: Activity, next: Next) -> Result<Progress, Error> {
     Ok(Progress { activity, next })
+}
+
+/// Whether all that the features of the round's model take is done; `seen` are then its.
+fn is_ready(seen: &mut Option<Seen>, job: &Job) -> Result<bool, Error> {
+    let model = job.described();
+    if !seen.as_ref().is_some_and(|seen| seen.is_of(model)) {
+        *seen = Seen::of(model)?;
+    }
+    Ok(seen.as_ref().is_none_or(|seen| seen.examples(job.round()).is_some()))
 }
 
 /// Refuses examples that the round's model or the policy do not take, before anything is

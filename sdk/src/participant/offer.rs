@@ -3,6 +3,7 @@
 use adafed_privacy::accounting::EpsilonBound;
 use adafed_wire::{Digest, ModelMessage, TaskPlan};
 
+use super::seen::Seen;
 use super::{Participant, Phase};
 use crate::Error;
 use crate::nn::{Model, ModelSpec};
@@ -23,7 +24,7 @@ pub struct Offer {
 /// A model of the federation, ready to predict: public, made of releases alone.
 #[derive(Clone, Debug)]
 pub struct GlobalModel {
-    /// Its layers.
+    /// Its layers, and the features before them, which are made.
     pub model: Model,
     /// Its parameters, `[d]`.
     pub parameters: Vec<f32>,
@@ -55,7 +56,8 @@ impl<T: Transport, S: Store> Participant<T, S> {
     }
 
     /// Fetches the newest model that the server has named to this participant: that of the
-    /// round it joined last, or the final one. `None` before the first.
+    /// round it joined last, or the final one. `None` before the first. Features that the task
+    /// has and this participant has not made yet are made now, on its threads.
     ///
     /// # Errors
     /// Those of the exchange; a server may have dropped the model of an old round.
@@ -69,6 +71,14 @@ impl<T: Transport, S: Store> Participant<T, S> {
         let (ModelMessage { parameters }, _) =
             self.connection.content(&self.task, &digest, "model")?;
         model.bind(&parameters)?;
+        let seen = self.seen.as_ref().filter(|seen| seen.is_of(&model));
+        let model = match seen.and_then(Seen::features) {
+            Some(features) => model.with_made(features.clone()),
+            None => model,
+        };
+        if model.feature_spec().is_some() {
+            self.threads.run(|| model.features().map(drop))??;
+        }
         Ok(Some(GlobalModel { model, parameters }))
     }
 

@@ -37,8 +37,24 @@ impl Model {
         self.read_into(workspace.inputs(self.engine(), count), targets, read)
     }
 
-    /// As [`Model::read`], into slices of the right lengths.
+    /// As [`Model::read`], into slices of the right lengths: `inputs` are what layers see.
     fn read_into(
+        &self,
+        inputs: &mut [f32],
+        targets: &mut [f32],
+        read: impl FnMut(usize, &mut [f32], &mut [f32]) -> Result<(), data::Error>,
+    ) -> Result<(), Error> {
+        let Some(features) = self.features()? else {
+            return self.read_raw(inputs, targets, read);
+        };
+        let mut raw = vec![0.0; targets.len() / self.target_len() * self.input_len()];
+        self.read_raw(&mut raw, targets, read)?;
+        features.compute(&raw, inputs);
+        Ok(())
+    }
+
+    /// As the data set has them.
+    fn read_raw(
         &self,
         inputs: &mut [f32],
         targets: &mut [f32],
@@ -90,7 +106,8 @@ impl Views<'_> {
 pub struct Setting<'a> {
     /// The model's forward and backward pass.
     pub model: &'a Model,
-    /// The device's examples.
+    /// The device's examples, as the model takes them. Where it has features, they are
+    /// computed whenever an example is drawn; see [`Model::layers`] for once.
     pub data: &'a dyn Dataset,
     /// Layout, privacy plan, algorithm plan and federation plan.
     pub plans: Plans<'a>,
@@ -246,6 +263,8 @@ impl<'a> LocalRound<'a> {
             pass.add(&mut worker, indices)?;
             return Ok(self.held(vec![worker]));
         }
+        // Before every thread makes them for itself.
+        model.features()?;
         let bound = model.bind(parameters)?;
         let pass = Pass { engine, model: &bound, views, constants };
         let next = AtomicUsize::new(0);

@@ -38,6 +38,8 @@ impl<'a> PlainGradient<'a> {
     /// # Errors
     /// Those of reading examples and of the model.
     pub fn sum(&self, parameters: &[f32], indices: &[usize]) -> Result<Vec<f32>, Error> {
+        // Before every thread makes them for itself.
+        self.model.features()?;
         let bound = self.model.bind(parameters)?;
         let next = AtomicUsize::new(0);
         let workers = rayon::broadcast(|_| self.work(&bound, indices, &next));

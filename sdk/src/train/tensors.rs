@@ -53,10 +53,10 @@ impl TensorPass<'_> {
         size: usize,
     ) -> Result<Vec<f32>, Error> {
         let (model, drawn, start) = (self.model, places.len(), places.start);
-        let mut inputs = vec![0.0; size * model.input_len()];
+        let seen: usize = model.seen_shape().iter().product();
+        let mut inputs = vec![0.0; size * seen];
         let mut targets = vec![0.0; size * model.target_len()];
-        let read =
-            (&mut inputs[..drawn * model.input_len()], &mut targets[..drawn * model.target_len()]);
+        let read = (&mut inputs[..drawn * seen], &mut targets[..drawn * model.target_len()]);
         model.read_into(read.0, read.1, |slot, input, target| {
             self.views.read(indices, start + slot, input, target)
         })?;

@@ -230,6 +230,29 @@ fn a_contribution_of_several_views_is_their_mean_clipped_once() {
 }
 
 #[test]
+fn examples_are_mapped_as_they_are_drawn_where_the_model_has_features() {
+    let text = r#"{"input": [1, 12, 9], "features": {"type": "scattering", "scales": 1},
+        "loss": "cross_entropy", "layers": [{"type": "flatten"},
+        {"type": "linear", "in": 216, "out": 4}]}"#;
+    let model = Model::new(&ModelSpec::from_json(text).unwrap()).unwrap();
+    let (parameters, indices) = (model.initial(1), (0..70).collect::<Vec<_>>());
+    let whole = Case::new(model.clone(), 70, true);
+    let data = whole.data.all.with_features(&**model.features().unwrap().unwrap()).unwrap();
+    assert_eq!(model.seen_shape(), data.shape());
+    let data = Stacked { all: data, views: 1 };
+    let by_hand = Case { data, ..Case::new(model.layers(), 1, true) };
+    assert_eq!(whole.sums(&parameters, &indices), by_hand.sums(&parameters, &indices));
+    let plain = |case: &Case| PlainGradient::new(&case.model, &case.data).sum(&parameters, &[3, 7]);
+    assert_eq!(plain(&whole).unwrap(), plain(&by_hand).unwrap());
+    #[cfg(feature = "candle")]
+    {
+        let on_tensors = |case: Case| Case { model: case.model.on_tensors().unwrap(), ..case };
+        let (whole, by_hand) = (on_tensors(whole), on_tensors(by_hand));
+        assert_eq!(whole.sums(&parameters, &[3, 7]), by_hand.sums(&parameters, &[3, 7]));
+    }
+}
+
+#[test]
 fn sums_have_the_same_bits_on_any_number_of_threads() {
     for model in models() {
         let case = Case::new(model, 150, false);

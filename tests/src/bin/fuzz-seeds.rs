@@ -127,7 +127,7 @@ fn plans() -> Result<Seeds, Failure> {
 }
 
 fn models() -> Result<Seeds, Failure> {
-    const LAYERS: [&str; 6] = [
+    const LAYERS: [&str; 8] = [
         r#"{"input":[2,9,8],"loss":"mse","layers":[{"type":"conv2d","in":2,"out":6,"kernel":2,
         "stride":2,"padding":1},{"type":"group_norm","groups":3,"channels":6},{"type":
         "avg_pool2d","kernel":2,"stride":1},{"type":"global_max_pool2d"}]}"#,
@@ -142,6 +142,12 @@ fn models() -> Result<Seeds, Failure> {
         r#"{"input":[3,9],"loss":"cross_entropy","layers":[{"type":"conv1d","in":3,"out":4,
         "kernel":3,"padding":2,"dilation":2,"groups":1},{"type":"max_pool1d","kernel":3},
         {"type":"transpose_sequence"},{"type":"flatten"},{"type":"linear","in":8,"out":3}]}"#,
+        r#"{"input":[1,8,8],"features":{"type":"scattering","scales":1},"loss":"mse",
+        "layers":[{"type":"flatten"},{"type":"linear","in":144,"out":2}]}"#,
+        r#"{"input":[1,28,28],"features":{"type":"patches","images":40,"filters":{"seed":3,
+        "images":20,"sizes":[5],"pairs":4,"ridge":0.3,"threshold":0.8,"grid":2},"whitening":
+        {"directions":12,"ridge":0.1,"constant":0.3}},"loss":"cross_entropy","layers":[{"type":
+        "linear","in":13,"out":3}]}"#,
         r#"{"input":[18446744073709551615,0],"loss":"mse","layers":[]}"#,
     ];
     let written = [ModelSpec::mnist_cnn(), ModelSpec::text(), ModelSpec::transformer()];

@@ -175,5 +175,5 @@ impl Task {
 /// One linear layer from `inputs` numbers to `outputs` classes.
 pub(crate) fn linear(inputs: usize, outputs: usize) -> ModelSpec {
     let layers = vec![LayerSpec::linear(inputs, outputs)];
-    ModelSpec { input: vec![inputs], layers, loss: Loss::CrossEntropy }
+    ModelSpec { input: vec![inputs], features: None, layers, loss: Loss::CrossEntropy }
 }

@@ -2,31 +2,55 @@
 
 use rayon::prelude::*;
 
+use super::{ALWAYS, MayGoOn};
 use crate::kernels::{Matrix, multiply};
 
-/// Rows of a product that one thread makes at a time.
+/// Rows of a product that one thread makes at a time, at most.
 const ROWS: usize = 64;
+/// Multiply-adds between two looks at whether to go on: some milliseconds. An element's bits
+/// do not depend on how a product is cut.
+const PIECE: usize = 1 << 27;
 
-/// `left [rows, inner] right [inner, cols]`, on rayon's current pool.
-pub(super) fn product(left: &[f32], right: Matrix<'_>, inner: usize, cols: usize) -> Vec<f32> {
-    let mut output = vec![0.0; left.len() / inner * cols];
-    let pieces = output.par_chunks_mut(ROWS * cols).zip(left.par_chunks(ROWS * inner));
-    pieces.for_each(|(output, left)| {
-        multiply(output, Matrix::new(left, left.len() / inner, inner), right, false);
-    });
-    output
+/// Rows of so many multiply-adds each that are made together.
+pub(super) fn together(each: usize) -> usize {
+    (PIECE / each.max(1)).clamp(1, ROWS)
 }
 
-/// `a^T b` for `a [rows, m]` and `b [rows, n]`: `[m, n]`, summed in a fixed order.
-pub(super) fn cross(a: &[f32], m: usize, b: &[f32], n: usize) -> Vec<f32> {
+/// `left [rows, inner] right [inner, cols]`, on rayon's current pool; none when called off.
+pub(super) fn product(
+    left: &[f32],
+    right: Matrix<'_>,
+    [inner, cols]: [usize; 2],
+    may_go_on: MayGoOn<'_>,
+) -> Option<Vec<f32>> {
+    let mut output = vec![0.0; left.len() / inner * cols];
+    let rows = together(inner * cols);
+    let pieces = output.par_chunks_mut(rows * cols).zip(left.par_chunks(rows * inner));
+    pieces.try_for_each(|(output, left)| {
+        let left = Matrix::new(left, left.len() / inner, inner);
+        may_go_on().then(|| multiply(output, left, right, false))
+    })?;
+    Some(output)
+}
+
+/// `a^T b` for `a [rows, m]` and `b [rows, n]`: `[m, n]`, summed in a fixed order; none when
+/// called off.
+pub(super) fn cross(
+    a: &[f32],
+    m: usize,
+    b: &[f32],
+    n: usize,
+    may_go_on: MayGoOn<'_>,
+) -> Option<Vec<f32>> {
     let rows = a.len() / m;
     let mut output = vec![0.0; m * n];
-    output.par_chunks_mut(ROWS * n).enumerate().for_each(|(piece, output)| {
-        let (start, count) = (piece * ROWS, output.len() / n);
+    let columns = together(rows * n);
+    output.par_chunks_mut(columns * n).enumerate().try_for_each(|(piece, output)| {
+        let (start, count) = (piece * columns, output.len() / n);
         let left = Matrix::strided(&a[start..], rows, count, m).transposed();
-        multiply(output, left, Matrix::new(b, rows, n), false);
-    });
-    output
+        may_go_on().then(|| multiply(output, left, Matrix::new(b, rows, n), false))
+    })?;
+    Some(output)
 }
 
 /// Steps of [`positive_part`]: enough for eigenvalues down to 1e-5 of the norm.
@@ -36,16 +60,20 @@ const STEPS: usize = 32;
 /// `|M| = sign(M) M`, and the sign comes by the iteration of Newton and Schulz (Higham, Functions
 /// of Matrices, 2008, section 5.3). Eigenvalues below 1e-5 of its norm may be halved.
 pub(super) fn positive_part(matrix: &[f32], n: usize) -> Vec<f32> {
+    let times = |left: &[f32], right: &[f32]| {
+        let made = product(left, Matrix::new(right, n, n), [n, n], ALWAYS);
+        made.expect("nothing calls it off")
+    };
     let norm = matrix.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
     let inverse = 1.0 / norm.max(f64::MIN_POSITIVE);
     let mut sign: Vec<f32> = matrix.iter().map(|x| (f64::from(*x) * inverse) as f32).collect();
     for _ in 0..STEPS {
-        let mut factor = product(&sign, Matrix::new(&sign, n, n), n, n);
+        let mut factor = times(&sign, &sign);
         factor.iter_mut().for_each(|x| *x *= -0.5);
         factor.iter_mut().step_by(n + 1).for_each(|x| *x += 1.5);
-        sign = product(&sign, Matrix::new(&factor, n, n), n, n);
+        sign = times(&sign, &factor);
     }
-    let absolute = product(&sign, Matrix::new(matrix, n, n), n, n);
+    let absolute = times(&sign, matrix);
     let symmetric = |at: usize| (absolute[at] + absolute[at % n * n + at / n]) / 2.0;
     matrix.iter().enumerate().map(|(at, x)| (x + symmetric(at)) / 2.0).collect()
 }
@@ -62,10 +90,13 @@ pub(super) struct Cholesky {
 impl Cholesky {
     /// Of the symmetric `matrix`, whose lower triangle is read. A pivot that rounding left
     /// below [`LEAST`] of the largest is taken for the largest: what is divided by it then
-    /// vanishes, instead of growing without bounds.
-    pub(super) fn new(mut matrix: Vec<f64>, n: usize) -> Self {
+    /// vanishes, instead of growing without bounds. None when called off.
+    pub(super) fn new(mut matrix: Vec<f64>, n: usize, may_go_on: MayGoOn<'_>) -> Option<Self> {
         let largest = matrix.iter().step_by(n + 1).fold(f64::MIN_POSITIVE, |a, b| a.max(*b));
         for j in 0..n {
+            if !may_go_on() {
+                return None;
+            }
             let (done, rest) = matrix.split_at_mut(j * n + n);
             let row = &mut done[j * n..];
             let pivot = row[j] - row[..j].iter().map(|x| x * x).sum::<f64>();
@@ -76,7 +107,7 @@ impl Cholesky {
                 other[j] = (other[j] - dot) / row[j];
             });
         }
-        Self { n, lower: matrix }
+        Some(Self { n, lower: matrix })
     }
 
     /// x with L x = `b`, in place.
@@ -98,16 +129,20 @@ impl Cholesky {
         }
     }
 
-    /// L^-1, row-major `[n, n]`.
-    pub(super) fn inverse(&self) -> Vec<f32> {
-        let column = |j: usize| {
+    /// L^-T, row-major `[n, n]`; none when called off.
+    pub(super) fn inverse_transposed(&self, may_go_on: MayGoOn<'_>) -> Option<Vec<f32>> {
+        let mut inverse = vec![0.0; self.n * self.n];
+        inverse.par_chunks_exact_mut(self.n).enumerate().try_for_each(|(j, row)| {
+            if !may_go_on() {
+                return None;
+            }
             let mut unit = vec![0.0; self.n];
             unit[j] = 1.0;
             self.solve_lower(&mut unit);
-            unit
-        };
-        let columns: Vec<Vec<f64>> = (0..self.n).into_par_iter().map(column).collect();
-        (0..self.n * self.n).map(|at| columns[at % self.n][at / self.n] as f32).collect()
+            row.iter_mut().zip(unit).for_each(|(to, from)| *to = from as f32);
+            Some(())
+        })?;
+        Some(inverse)
     }
 }
 
@@ -121,7 +156,7 @@ mod tests {
         let at =
             |i: usize, j: usize| 1.0 / (1 + i.abs_diff(j)) as f64 + if i == j { 1.0 } else { 0.0 };
         let matrix: Vec<f64> = (0..n * n).map(|k| at(k / n, k % n)).collect();
-        let factor = Cholesky::new(matrix.clone(), n);
+        let factor = Cholesky::new(matrix.clone(), n, ALWAYS).unwrap();
         let x = [1.0, -2.0, 3.0, 0.5, 0.0];
         let b: Vec<f64> =
             matrix.chunks(n).map(|row| row.iter().zip(&x).map(|(a, x)| a * x).sum()).collect();
@@ -129,11 +164,11 @@ mod tests {
         factor.solve_lower(&mut found);
         factor.solve_upper(&mut found);
         x.iter().zip(&found).for_each(|(x, y)| assert!((x - y).abs() < 1e-12));
-        let inverse = factor.inverse();
+        let inverse = factor.inverse_transposed(ALWAYS).unwrap();
         let unit = |i: usize, j: usize| -> f64 {
             (0..n)
                 .map(|k| {
-                    f64::from(inverse[i * n + k])
+                    f64::from(inverse[k * n + i])
                         * if k >= j { factor.lower[k * n + j] } else { 0.0 }
                 })
                 .sum()
@@ -172,13 +207,13 @@ mod tests {
     fn products_are_those_of_their_definition() {
         let a: Vec<f32> = (0..70 * 3).map(|i| (i % 7) as f32).collect();
         let b: Vec<f32> = (0..70 * 2).map(|i| (i % 5) as f32).collect();
-        let found = cross(&a, 3, &b, 2);
+        let found = cross(&a, 3, &b, 2, ALWAYS).unwrap();
         for (i, j) in [(0, 0), (2, 1), (1, 0)] {
             let sum: f32 = (0..70).map(|row| a[row * 3 + i] * b[row * 2 + j]).sum();
             assert_eq!(found[i * 2 + j], sum);
         }
         let right: Vec<f32> = (0..6).map(|i| i as f32).collect();
-        let found = product(&a, Matrix::new(&right, 3, 2), 3, 2);
+        let found = product(&a, Matrix::new(&right, 3, 2), [3, 2], ALWAYS).unwrap();
         assert_eq!(found[2 * 2 + 1], (0..3).map(|k| a[2 * 3 + k] * right[k * 2 + 1]).sum::<f32>());
     }
 }

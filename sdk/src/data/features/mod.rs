@@ -5,21 +5,36 @@
 //! Each map here is a function of a few public numbers, at most a seed, so a task carries those
 //! and not its weights. It reads one example at a time, so it changes no guarantee.
 
+mod featured;
 mod linear_algebra;
+mod making;
 mod patches;
 mod procedural;
 mod scattering;
+mod spec;
 mod whitened;
 
 use rayon::prelude::*;
 
+pub use self::featured::{Featured, MOST_KEPT};
+pub(crate) use self::making::{Made, Making};
 pub use self::patches::{PatchSettings, Patches};
 pub use self::scattering::Scattering;
+pub use self::spec::{
+    FeatureSpec, MOST_AN_EXAMPLE, MOST_DIRECTIONS, MOST_FEATURES, MOST_IMAGES, MOST_LEARNING,
+    MOST_PAIRS, MOST_SIZES, MOST_VALUES,
+};
 pub use self::whitened::{Rotated, Whitened, WhiteningSettings};
 use super::{Error, Examples, scale_colour, scale_pixel};
 
-/// Examples that are mapped together.
+/// Examples that are mapped together, at most.
 const TOGETHER: usize = 64;
+
+/// Asked between pieces of work whether to go on; work that may not leaves nothing behind.
+pub type MayGoOn<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// Nothing calls it off.
+const ALWAYS: MayGoOn<'static> = &|| true;
 
 /// A map of one example's input to another one.
 pub trait Features: Send + Sync {
@@ -33,6 +48,21 @@ pub trait Features: Send + Sync {
     /// long as the product of [`input_shape`](Self::input_shape)) into `outputs`, each as long
     /// as that of [`shape`](Self::shape). An input's features do not depend on the others.
     fn compute(&self, inputs: &[f32], outputs: &mut [f32]);
+
+    /// As [`compute`](Self::compute), on the calling thread, asking before each input or more
+    /// often whether to go on. False when called off: `outputs` are then worth nothing.
+    fn compute_while(&self, inputs: &[f32], outputs: &mut [f32], may_go_on: MayGoOn<'_>) -> bool {
+        let [input, output] =
+            [self.input_shape(), self.shape()].map(|s| s.iter().product::<usize>());
+        let mut pairs = inputs.chunks_exact(input).zip(outputs.chunks_exact_mut(output));
+        pairs.all(|(input, output)| {
+            let goes_on = may_go_on();
+            if goes_on {
+                self.compute(input, output);
+            }
+            goes_on
+        })
+    }
 }
 
 /// `count` procedural images of `shape`, `[1 or 3, up to 32, up to 32]`: overlapping shapes of
@@ -42,17 +72,28 @@ pub trait Features: Send + Sync {
 /// # Errors
 /// [`Error::Shape`] for another shape.
 pub fn dead_leaves(seed: u64, count: usize, shape: [usize; 3]) -> Result<Vec<f32>, Error> {
+    Ok(leaves(seed, count, shape, ALWAYS)?.expect("nothing calls it off"))
+}
+
+/// As [`dead_leaves`]; none when called off.
+fn leaves(
+    seed: u64,
+    count: usize,
+    shape: [usize; 3],
+    may_go_on: MayGoOn<'_>,
+) -> Result<Option<Vec<f32>>, Error> {
     let ([channels, height, width], side) = (shape, procedural::SIDE);
-    if ![1, 3].contains(&channels) || !(1..=side).contains(&height) || !(1..=side).contains(&width)
-    {
+    if !procedural::draws(shape) {
         return Err(Error::Shape { shape: shape.to_vec() });
     }
-    let whole = procedural::images(seed, count, channels);
+    let whole = procedural::images(seed, count, channels, may_go_on);
+    let Some(whole) = whole else { return Ok(None) };
     let (top, left) = ((side - height) / 2, (side - width) / 2);
     let rows = whole.chunks_exact(side).enumerate();
     let inside = rows.filter(|(row, _)| (top..top + height).contains(&(row % side)));
     let scale = if channels == 1 { scale_pixel } else { scale_colour };
-    Ok(inside.flat_map(|(_, row)| &row[left..left + width]).map(|x| scale(*x as u8)).collect())
+    let images = inside.flat_map(|(_, row)| &row[left..left + width]).map(|x| scale(*x as u8));
+    Ok(Some(images.collect()))
 }
 
 /// What one grey level is in inputs of so many channels.
@@ -63,11 +104,27 @@ fn grey_level(channels: usize) -> f32 {
 /// The features of all `inputs`, and their number an input; mapped in parallel on rayon's
 /// current pool.
 fn computed(features: &dyn Features, inputs: &[f32]) -> (Vec<f32>, usize) {
-    let [input, each] = [features.input_shape(), features.shape()].map(|s| s.iter().product());
-    let mut outputs = vec![0.0; inputs.len() / input * each];
-    let pieces = outputs.par_chunks_mut(TOGETHER * each).zip(inputs.par_chunks(TOGETHER * input));
-    pieces.for_each(|(outputs, inputs)| features.compute(inputs, outputs));
-    (outputs, each)
+    let outputs = computed_while(features, inputs, ALWAYS).expect("nothing calls it off");
+    (outputs, features.shape().iter().product())
+}
+
+/// As [`computed`]; none when called off.
+fn computed_while(
+    features: &dyn Features,
+    inputs: &[f32],
+    may_go_on: MayGoOn<'_>,
+) -> Option<Vec<f32>> {
+    let [input, each] =
+        [features.input_shape(), features.shape()].map(|s| s.iter().product::<usize>());
+    let count = inputs.len() / input;
+    // At least a piece for each thread, where there are so many inputs.
+    let together = count.div_ceil(rayon::current_num_threads()).clamp(1, TOGETHER);
+    let mut outputs = vec![0.0; count * each];
+    let pieces = outputs.par_chunks_mut(together * each).zip(inputs.par_chunks(together * input));
+    pieces.try_for_each(|(outputs, inputs)| {
+        features.compute_while(inputs, outputs, may_go_on).then_some(())
+    })?;
+    Some(outputs)
 }
 
 impl Examples {

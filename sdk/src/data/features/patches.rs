@@ -18,12 +18,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::linear_algebra::{Cholesky, cross};
-use super::{Features, dead_leaves};
+use super::{ALWAYS, Features, MayGoOn, leaves};
 use crate::data::Error;
 use crate::kernels::{Matrix, multiply};
 
 /// Patches of one image that the statistics of patches are taken from.
 const PER_IMAGE: usize = 60;
+/// The same with their mirror images.
+pub(super) const SEEN: usize = 2 * PER_IMAGE;
 /// Added to a patch's variance, in squared grey levels: flat patches stay flat.
 const FLAT: f32 = 10.0;
 /// Patches tried for a filter: the faintest tenth is left out.
@@ -78,19 +80,45 @@ impl Patches {
     /// # Errors
     /// [`Error::Patches`] where a size or the grid does not fit the images, or a number is 0.
     pub fn new(input_shape: [usize; 3], settings: &PatchSettings) -> Result<Self, Error> {
-        let PatchSettings { sizes, pairs, grid, threshold, .. } = settings;
+        let patches = Self::new_while(input_shape, settings, ALWAYS)?;
+        Ok(patches.expect("nothing calls it off"))
+    }
+
+    /// As [`Patches::new`]; none when called off.
+    pub(super) fn new_while(
+        input_shape: [usize; 3],
+        settings: &PatchSettings,
+        may_go_on: MayGoOn<'_>,
+    ) -> Result<Option<Self>, Error> {
+        let shape = settings.shape(input_shape)?;
+        let (seed, count) = (settings.seed, settings.images);
+        let Some(images) = leaves(seed, count, input_shape, may_go_on)? else { return Ok(None) };
+        let bank = |size: &usize| Bank::new(&images, input_shape, *size, settings, may_go_on);
+        let banks: Option<Vec<Bank>> = settings.sizes.iter().map(bank).collect();
+        let threshold = settings.threshold;
+        Ok(banks.map(|banks| Self { input_shape, shape, banks, threshold }))
+    }
+}
+
+impl PatchSettings {
+    /// Shape of the features of images `[c, h, w]`.
+    ///
+    /// # Errors
+    /// As [`Patches::new`].
+    pub(super) fn shape(&self, input_shape: [usize; 3]) -> Result<[usize; 3], Error> {
+        let Self { sizes, pairs, grid, images, ridge, threshold, .. } = self;
         let [channels, height, width] = input_shape;
-        let fits = |size: &usize| *size > 0 && size + grid <= height.min(width) + 1;
-        let ridge = settings.ridge.is_finite() && settings.ridge > 0.0;
-        let positive = [channels, *pairs, *grid, settings.images, sizes.len()];
-        if !sizes.iter().all(fits) || positive.contains(&0) || !ridge {
-            return Err(Error::Patches { shape: input_shape.to_vec() });
+        let side = height.min(width);
+        let fits = |size: &usize| (1..=side).contains(size) && *grid <= side - size + 1;
+        let numbers = ridge.is_finite() && *ridge > 0.0 && threshold.is_finite();
+        let positive = [channels, *pairs, *grid, *images, sizes.len()];
+        let channels = sizes.len().checked_mul(2).and_then(|twice| twice.checked_mul(*pairs));
+        match channels {
+            Some(channels) if sizes.iter().all(fits) && !positive.contains(&0) && numbers => {
+                Ok([channels, *grid, *grid])
+            }
+            _ => Err(Error::Patches { shape: input_shape.to_vec() }),
         }
-        let images = dead_leaves(settings.seed, settings.images, input_shape)?;
-        let bank = |size: &usize| Bank::new(&images, input_shape, *size, settings);
-        let banks = sizes.iter().map(bank).collect();
-        let shape = [sizes.len() * 2 * pairs, *grid, *grid];
-        Ok(Self { input_shape, shape, banks, threshold: *threshold })
     }
 }
 
@@ -126,21 +154,29 @@ struct Room {
 }
 
 impl Bank {
-    fn new(images: &[f32], shape: [usize; 3], size: usize, settings: &PatchSettings) -> Self {
+    /// None when called off.
+    fn new(
+        images: &[f32],
+        shape: [usize; 3],
+        size: usize,
+        settings: &PatchSettings,
+        may_go_on: MayGoOn<'_>,
+    ) -> Option<Self> {
         let [channels, height, width] = shape;
         let (across, down) = (width - size + 1, height - size + 1);
         let dims = channels * size * size;
         let mut rng = ChaCha8Rng::seed_from_u64(settings.seed ^ size as u64);
-        let mut patches = sampled(images, shape, size, &mut rng);
+        let mut patches = sampled(images, shape, size, &mut rng, may_go_on)?;
         let straight = patches.len() / dims;
-        let mirrored: Vec<f32> =
-            patches.chunks_exact(dims).flat_map(|patch| mirror(patch, size)).collect();
-        patches.extend(mirrored);
-        let (mean, factor) = statistics(&patches, dims, settings.ridge);
-        let tried = ((settings.pairs as f64 * TRIED) as usize + 1).min(straight);
+        add_mirrored(&mut patches, size, PER_IMAGE * dims, may_go_on)?;
+        let (mean, factor) = statistics(&patches, dims, settings.ridge, may_go_on)?;
+        let tried = tried(settings.pairs).min(straight);
         let picked = index::sample(&mut rng, straight, tried).into_iter();
-        let mut found: Vec<(f64, Vec<f64>)> =
-            picked.map(|i| filter(&patches[i * dims..][..dims], &mean, &factor)).collect();
+        let found = picked.map(|i| {
+            let patch = &patches[i * dims..][..dims];
+            may_go_on().then(|| filter(patch, &mean, &factor))
+        });
+        let mut found: Vec<(f64, Vec<f64>)> = found.collect::<Option<_>>()?;
         // Faint patches are mostly noise: the loudest are kept.
         found.sort_by(|a, b| b.0.total_cmp(&a.0));
         let mut filters: Vec<Vec<f32>> = found
@@ -153,7 +189,7 @@ impl Bank {
         let count = filters.len();
         let filters = arranged(&filters, &mean);
         let (rows, columns) = (cells(down, settings.grid), cells(across, settings.grid));
-        Self { size, across, down, filters, count, rows, columns }
+        Some(Self { size, across, down, filters, count, rows, columns })
     }
 
     /// Sums of what exceeds the threshold, cell by cell.
@@ -238,17 +274,52 @@ fn read(
     patch.iter_mut().for_each(|v| *v *= gain);
 }
 
-/// Patches of all images at random places, one after the other.
-fn sampled(images: &[f32], shape: [usize; 3], size: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+/// Patches that filters are made from, of which the loudest are kept.
+pub(super) fn tried(pairs: usize) -> usize {
+    (pairs as f64 * TRIED) as usize + 1
+}
+
+/// Patches of all images at random places, one after the other; none when called off.
+fn sampled(
+    images: &[f32],
+    shape: [usize; 3],
+    size: usize,
+    rng: &mut ChaCha8Rng,
+    may_go_on: MayGoOn<'_>,
+) -> Option<Vec<f32>> {
     let [channels, height, width] = shape;
     let mut patches = Vec::new();
     for image in images.chunks_exact(channels * height * width) {
+        if !may_go_on() {
+            return None;
+        }
         for _ in 0..PER_IMAGE {
             let place = (rng.random_range(0..=height - size), rng.random_range(0..=width - size));
             read(image, shape, place, size, &mut patches);
         }
     }
-    patches
+    Some(patches)
+}
+
+/// Adds the mirror images of all patches, `piece` values between two looks at whether to go on.
+fn add_mirrored(
+    patches: &mut Vec<f32>,
+    size: usize,
+    piece: usize,
+    may_go_on: MayGoOn<'_>,
+) -> Option<()> {
+    let straight = patches.len();
+    patches.resize(2 * straight, 0.0);
+    let (from, to) = patches.split_at_mut(straight);
+    let pieces = to.par_chunks_mut(piece).zip(from.par_chunks(piece));
+    pieces.try_for_each(|(to, from)| {
+        may_go_on().then(|| {
+            let rows = to.chunks_exact_mut(size).zip(from.chunks_exact(size));
+            rows.for_each(|(to, from)| {
+                to.iter_mut().zip(from.iter().rev()).for_each(|(t, f)| *t = *f)
+            });
+        })
+    })
 }
 
 /// A patch seen in a mirror, channel by channel.
@@ -256,21 +327,32 @@ fn mirror(patch: &[f32], size: usize) -> Vec<f32> {
     patch.chunks_exact(size).flat_map(|row| row.iter().rev().copied()).collect()
 }
 
-/// Mean of the patches, and the factor of their covariance with `ridge` on its diagonal.
-fn statistics(patches: &[f32], dims: usize, ridge: f64) -> (Vec<f64>, Cholesky) {
+/// Mean of the patches, and the factor of their covariance with `ridge` on its diagonal; none
+/// when called off.
+fn statistics(
+    patches: &[f32],
+    dims: usize,
+    ridge: f64,
+    may_go_on: MayGoOn<'_>,
+) -> Option<(Vec<f64>, Cholesky)> {
     let count = (patches.len() / dims) as f64;
     let mut mean = vec![0.0; dims];
-    for patch in patches.chunks_exact(dims) {
-        mean.iter_mut().zip(patch).for_each(|(m, x)| *m += f64::from(*x) / count);
+    for some in patches.chunks(PER_IMAGE * dims) {
+        if !may_go_on() {
+            return None;
+        }
+        for patch in some.chunks_exact(dims) {
+            mean.iter_mut().zip(patch).for_each(|(m, x)| *m += f64::from(*x) / count);
+        }
     }
-    let squares = cross(patches, dims, patches, dims);
+    let squares = cross(patches, dims, patches, dims, may_go_on)?;
     let covariance = |at: usize| {
         let (i, j) = (at / dims, at % dims);
         let own = if i == j { ridge } else { 0.0 };
         f64::from(squares[at]) / count - mean[i] * mean[j] + own
     };
     let covariance = (0..dims * dims).into_par_iter().map(covariance).collect();
-    (mean, Cholesky::new(covariance, dims))
+    Some((mean, Cholesky::new(covariance, dims, may_go_on)?))
 }
 
 /// C^-1 (p - m) over the whitened patch's norm, and that norm.
@@ -305,6 +387,7 @@ fn cells(length: usize, grid: usize) -> Vec<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dead_leaves;
     use super::*;
 
     fn settings() -> PatchSettings {
@@ -346,9 +429,9 @@ mod tests {
     fn responses_to_procedural_patches_have_about_unit_variance() {
         let shape = [1, 32, 32];
         let images = dead_leaves(5, 20, shape).unwrap();
-        let bank = Bank::new(&images, shape, 5, &settings());
+        let bank = Bank::new(&images, shape, 5, &settings(), ALWAYS).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(3);
-        let patches = sampled(&images, shape, 5, &mut rng);
+        let patches = sampled(&images, shape, 5, &mut rng, ALWAYS).unwrap();
         let (dims, count) = (25, patches.len() / 25);
         let with_one: Vec<f32> =
             patches.chunks_exact(dims).flat_map(|p| p.iter().copied().chain([1.0])).collect();
@@ -377,6 +460,9 @@ mod tests {
         assert!(refused(|s| s.sizes = vec![]));
         assert!(refused(|s| s.pairs = 0));
         assert!(refused(|s| s.ridge = 0.0));
+        assert!(refused(|s| s.threshold = f32::INFINITY));
+        assert!(refused(|s| s.grid = usize::MAX));
+        assert!(refused(|s| s.pairs = usize::MAX));
         assert!(Patches::new([0, 28, 28], &settings()).is_err());
     }
 }

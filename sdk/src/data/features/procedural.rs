@@ -12,6 +12,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::MayGoOn;
+
 /// Side of an image.
 pub(super) const SIDE: usize = 32;
 /// It is drawn larger and made smaller, so that edges are smooth.
@@ -35,17 +37,27 @@ impl Draws {
     }
 }
 
+/// Whether there are images of this shape.
+pub(super) fn draws([channels, height, width]: [usize; 3]) -> bool {
+    [1, 3].contains(&channels) && (1..=SIDE).contains(&height) && (1..=SIDE).contains(&width)
+}
+
 /// `count` images `[channels, 32, 32]` of bytes as numbers, one after the other: a function of
-/// the seed.
-pub(super) fn images(seed: u64, count: usize, channels: usize) -> Vec<f32> {
+/// the seed. None when called off.
+pub(super) fn images(
+    seed: u64,
+    count: usize,
+    channels: usize,
+    may_go_on: MayGoOn<'_>,
+) -> Option<Vec<f32>> {
     let len = channels * SIDE * SIDE;
     let mut images = vec![0.0; count * len];
-    images.par_chunks_mut(len).enumerate().for_each(|(index, image)| {
+    images.par_chunks_mut(len).enumerate().try_for_each(|(index, image)| {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index as u64);
-        draw(&mut Draws(rng), channels, image);
-    });
-    images
+        may_go_on().then(|| draw(&mut Draws(rng), channels, image))
+    })?;
+    Some(images)
 }
 
 /// What the leaves of one image have in common.
@@ -176,19 +188,20 @@ fn blurred(image: &[f32], row: usize, column: usize, weight: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ALWAYS;
     use super::*;
 
     #[test]
     fn an_image_depends_on_seed_and_index_alone_and_is_of_bytes() {
-        let (few, more) = (images(3, 2, 3), images(3, 5, 3));
+        let (few, more) = (images(3, 2, 3, ALWAYS).unwrap(), images(3, 5, 3, ALWAYS).unwrap());
         assert_eq!(few, more[..few.len()]);
-        assert_ne!(images(4, 2, 3), few);
+        assert_ne!(images(4, 2, 3, ALWAYS).unwrap(), few);
         assert!(more.iter().all(|x| (0.0..=255.0).contains(x) && x.fract() == 0.0));
     }
 
     #[test]
     fn neighbours_are_alike_and_images_have_contrast() {
-        let images = images(1, 40, 1);
+        let images = images(1, 40, 1, ALWAYS).unwrap();
         let mean = images.iter().sum::<f32>() / images.len() as f32;
         let power = |f: &dyn Fn(usize) -> f32| (0..images.len() - 1).map(f).sum::<f32>();
         let spread = power(&|i| (images[i] - mean).powi(2));

@@ -7,14 +7,17 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::Features;
-use super::linear_algebra::{Cholesky, cross, positive_part, product};
-use crate::kernels::Matrix;
+use super::linear_algebra::{Cholesky, cross, positive_part, product, together};
+use super::{ALWAYS, Features, MayGoOn};
+use crate::kernels::{Matrix, multiply};
 
 /// Subspace iterations: each takes the ratio of two directions' variances to the next power.
 const ITERATIONS: usize = 3;
+/// Rows that are added up between two looks at whether to go on.
+const ASKED: usize = 64;
 /// Keeps a Gram matrix positive definite under rounding.
 const SHIFT: f64 = 1e-4;
 
@@ -49,21 +52,105 @@ impl Whitened {
     #[must_use]
     pub fn learn(base: Box<dyn Features>, images: &[f32], settings: &WhiteningSettings) -> Self {
         let (mut values, base_len) = super::computed(&*base, images);
-        let rows = values.len() / base_len;
-        let directions = settings.directions.min(rows).min(base_len).max(1);
-        let mean = centre(&mut values, base_len);
-        let basis = main_directions(&values, base_len, directions);
-        let seen =
-            product(&values, Matrix::new(&basis, base_len, directions), base_len, directions);
-        let gram: Vec<f64> = cross(&seen, directions, &seen, directions)
-            .into_iter()
-            .map(|x| f64::from(x) / rows as f64)
-            .collect();
-        let total: f64 = gram.iter().step_by(directions + 1).sum();
-        let matrix =
-            orthogonal(&basis, gram, directions, settings.ridge * total / directions as f64);
-        let (constant, shape) = (settings.constant, [directions + 1]);
+        let mean = centre(&mut values, base_len, ALWAYS).expect("nothing calls it off");
+        let mut basis = Basis::new(settings, values.len() / base_len, base_len);
+        loop {
+            let learned = basis.advance(&mean, &values, settings, ALWAYS);
+            if let Some(learned) = learned.expect("nothing calls it off") {
+                return Self::of(base, learned, settings);
+            }
+        }
+    }
+
+    pub(super) fn of(
+        base: Box<dyn Features>,
+        learned: Learned,
+        settings: &WhiteningSettings,
+    ) -> Self {
+        let Learned { mean, matrix, directions } = learned;
+        let (base_len, constant, shape) = (mean.len(), settings.constant, [directions + 1]);
         Self { base, base_len, mean, matrix, directions, constant, shape }
+    }
+}
+
+/// What whitening learns from the base's features of public images.
+pub(super) struct Learned {
+    mean: Vec<f32>,
+    /// `[base features, directions]`
+    matrix: Vec<f32>,
+    directions: usize,
+}
+
+/// A basis `[base features, directions]` on its way to what whitening learns.
+pub(super) struct Basis {
+    values: Vec<f32>,
+    width: usize,
+    directions: usize,
+    /// Subspace iterations that are done.
+    iterations: usize,
+}
+
+impl Basis {
+    /// For `rows` of `width` features.
+    pub(super) fn new(settings: &WhiteningSettings, rows: usize, width: usize) -> Self {
+        let directions = directions(settings, rows, width);
+        Self { values: Vec::new(), width, directions, iterations: 0 }
+    }
+
+    /// Takes the next of some steps over `rows` that `mean` was taken off; what is learned
+    /// after the last one. None, and no change, when called off.
+    pub(super) fn advance(
+        &mut self,
+        mean: &[f32],
+        rows: &[f32],
+        settings: &WhiteningSettings,
+        may_go_on: MayGoOn<'_>,
+    ) -> Option<Option<Learned>> {
+        if self.values.is_empty() {
+            self.values = random(self.width, self.directions, may_go_on)?;
+        } else if self.iterations < ITERATIONS {
+            self.values = self.iterated(rows, may_go_on)?;
+            self.iterations += 1;
+        } else {
+            let matrix = self.whitening(rows, settings.ridge, may_go_on)?;
+            return Some(Some(Learned {
+                mean: mean.to_vec(),
+                matrix,
+                directions: self.directions,
+            }));
+        }
+        Some(None)
+    }
+
+    /// One subspace iteration (Halko, Martinsson and Tropp 2011, arXiv 0909.4061, Algorithm
+    /// 4.4): towards the directions in which rows vary most.
+    fn iterated(&self, rows: &[f32], may_go_on: MayGoOn<'_>) -> Option<Vec<f32>> {
+        let Self { values, width, directions, .. } = self;
+        // Made orthonormal after each half: rounding would drown small directions in the
+        // square of what large ones vary by.
+        let seen = project(rows, values, [*width, *directions], may_go_on)?;
+        let seen = orthonormal(&seen, *directions, may_go_on)?;
+        let basis = cross(rows, *width, &seen, *directions, may_go_on)?;
+        orthonormal(&basis, *directions, may_go_on)
+    }
+
+    /// The basis made orthonormal. Each pass leaves less of what shift and rounding did to
+    /// small directions (Fukaya and others 2020, arXiv 1809.11085, shifted CholeskyQR3).
+    fn settled(&self, may_go_on: MayGoOn<'_>) -> Option<Vec<f32>> {
+        let once = orthonormal(&self.values, self.directions, may_go_on)?;
+        orthonormal(&once, self.directions, may_go_on)
+    }
+
+    /// The matrix that whitens.
+    fn whitening(&self, rows: &[f32], ridge: f64, may_go_on: MayGoOn<'_>) -> Option<Vec<f32>> {
+        let Self { width, directions, .. } = *self;
+        let basis = self.settled(may_go_on)?;
+        let seen = project(rows, &basis, [width, directions], may_go_on)?;
+        let count = (rows.len() / width) as f64;
+        let gram = cross(&seen, directions, &seen, directions, may_go_on)?;
+        let gram: Vec<f64> = gram.into_iter().map(|x| f64::from(x) / count).collect();
+        let total: f64 = gram.iter().step_by(directions + 1).sum();
+        orthogonal(&basis, gram, directions, ridge * total / directions as f64, may_go_on)
     }
 }
 
@@ -77,21 +164,35 @@ impl Features for Whitened {
     }
 
     fn compute(&self, inputs: &[f32], outputs: &mut [f32]) {
-        let count = outputs.len() / self.shape[0];
-        let mut values = vec![0.0; count * self.base_len];
-        self.base.compute(inputs, &mut values);
-        for row in values.chunks_exact_mut(self.base_len) {
-            row.iter_mut().zip(&self.mean).for_each(|(x, m)| *x -= m);
+        self.compute_while(inputs, outputs, ALWAYS);
+    }
+
+    fn compute_while(&self, inputs: &[f32], outputs: &mut [f32], may_go_on: MayGoOn<'_>) -> bool {
+        let (base_len, directions) = (self.base_len, self.directions);
+        let mut values = vec![0.0; outputs.len() / self.shape[0] * base_len];
+        if !self.base.compute_while(inputs, &mut values, may_go_on) {
+            return false;
         }
-        let matrix = Matrix::new(&self.matrix, self.base_len, self.directions);
-        let seen = product(&values, matrix, self.base_len, self.directions);
-        for (output, seen) in
-            outputs.chunks_exact_mut(self.shape[0]).zip(seen.chunks_exact(self.directions))
-        {
-            output[..self.directions].copy_from_slice(seen);
-            make_unit(&mut output[..self.directions]);
-            output[self.directions] = self.constant;
+        values.chunks_exact_mut(base_len).for_each(|row| take_off(row, &self.mean));
+        let matrix = Matrix::new(&self.matrix, base_len, directions);
+        let rows = together(base_len * directions);
+        let mut seen = vec![0.0; rows * directions];
+        let pieces = outputs.chunks_mut(rows * self.shape[0]).zip(values.chunks(rows * base_len));
+        for (outputs, values) in pieces {
+            if !may_go_on() {
+                return false;
+            }
+            let count = values.len() / base_len;
+            let seen = &mut seen[..count * directions];
+            multiply(seen, Matrix::new(values, count, base_len), matrix, false);
+            let outputs = outputs.chunks_exact_mut(self.shape[0]);
+            for (output, seen) in outputs.zip(seen.chunks_exact(directions)) {
+                output[..directions].copy_from_slice(seen);
+                make_unit(&mut output[..directions]);
+                output[directions] = self.constant;
+            }
         }
+        true
     }
 }
 
@@ -114,8 +215,9 @@ impl Rotated {
         let mut positive: Vec<f64> =
             positive_part(&symmetric, n).into_iter().map(f64::from).collect();
         positive.iter_mut().step_by(n + 1).for_each(|x| *x += ridge * trace);
-        let inverse = Cholesky::new(positive, n).inverse();
-        let matrix = (0..n * n).map(|at| inverse[at % n * n + at / n]).collect();
+        let matrix = Cholesky::new(positive, n, ALWAYS)
+            .and_then(|factor| factor.inverse_transposed(ALWAYS))
+            .expect("nothing calls it off");
         Self { matrix, shape: [n] }
     }
 }
@@ -131,7 +233,8 @@ impl Features for Rotated {
 
     fn compute(&self, inputs: &[f32], outputs: &mut [f32]) {
         let n = self.shape[0];
-        outputs.copy_from_slice(&product(inputs, Matrix::new(&self.matrix, n, n), n, n));
+        let (left, right) = (Matrix::new(inputs, inputs.len() / n, n), &self.matrix);
+        multiply(outputs, left, Matrix::new(right, n, n), false);
         outputs.chunks_exact_mut(n).for_each(make_unit);
     }
 }
@@ -141,52 +244,76 @@ fn make_unit(vector: &mut [f32]) {
     vector.iter_mut().for_each(|x| *x /= norm);
 }
 
-/// Takes the mean of the rows off them.
-fn centre(values: &mut [f32], width: usize) -> Vec<f32> {
+fn take_off(row: &mut [f32], mean: &[f32]) {
+    row.iter_mut().zip(mean).for_each(|(x, m)| *x -= m);
+}
+
+/// Directions that are kept of so many rows of `width` features.
+pub(super) fn directions(settings: &WhiteningSettings, rows: usize, width: usize) -> usize {
+    settings.directions.min(rows).min(width).max(1)
+}
+
+/// Takes the mean of the rows off them; none, and no change, when called off.
+pub(super) fn centre(values: &mut [f32], width: usize, may_go_on: MayGoOn<'_>) -> Option<Vec<f32>> {
     let rows = (values.len() / width) as f64;
     let mut mean = vec![0.0; width];
-    for row in values.chunks_exact(width) {
-        mean.iter_mut().zip(row).for_each(|(m, x)| *m += f64::from(*x) / rows);
+    for some in values.chunks(ASKED * width) {
+        if !may_go_on() {
+            return None;
+        }
+        for row in some.chunks_exact(width) {
+            mean.iter_mut().zip(row).for_each(|(m, x)| *m += f64::from(*x) / rows);
+        }
     }
     let mean: Vec<f32> = mean.into_iter().map(|m| m as f32).collect();
-    for row in values.chunks_exact_mut(width) {
-        row.iter_mut().zip(&mean).for_each(|(x, m)| *x -= m);
-    }
-    mean
+    values.par_chunks_exact_mut(width).for_each(|row| take_off(row, &mean));
+    Some(mean)
 }
 
-/// An orthonormal basis `[width, directions]` of about the directions in which rows vary most
-/// (subspace iteration: Halko, Martinsson and Tropp 2011, arXiv 0909.4061, Algorithm 4.4).
-fn main_directions(values: &[f32], width: usize, directions: usize) -> Vec<f32> {
+/// A matrix `[width, directions]` to begin with; none when called off.
+fn random(width: usize, directions: usize, may_go_on: MayGoOn<'_>) -> Option<Vec<f32>> {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut basis: Vec<f32> =
-        (0..width * directions).map(|_| rng.random::<f32>() - rng.random::<f32>()).collect();
-    for _ in 0..ITERATIONS {
-        // Made orthonormal after each half: rounding would drown small directions in the
-        // square of what large ones vary by.
-        let seen = product(values, Matrix::new(&basis, width, directions), width, directions);
-        basis = cross(values, width, &orthonormal(&seen, directions), directions);
-        basis = orthonormal(&basis, directions);
+    let mut values = Vec::with_capacity(width * directions);
+    for _ in 0..width {
+        if !may_go_on() {
+            return None;
+        }
+        values.extend((0..directions).map(|_| rng.random::<f32>() - rng.random::<f32>()));
     }
-    // Each pass leaves less of what shift and rounding did to small directions (Fukaya and
-    // others 2020, arXiv 1809.11085, shifted CholeskyQR3).
-    (0..2).for_each(|_| basis = orthonormal(&basis, directions));
-    basis
+    Some(values)
 }
 
-/// About an orthonormal basis of what the columns `[rows, n]` span.
-fn orthonormal(columns: &[f32], n: usize) -> Vec<f32> {
-    let gram: Vec<f64> = cross(columns, n, columns, n).into_iter().map(f64::from).collect();
+/// Rows in the basis `[width, directions]`; none when called off.
+fn project(
+    rows: &[f32],
+    basis: &[f32],
+    [width, directions]: [usize; 2],
+    may_go_on: MayGoOn<'_>,
+) -> Option<Vec<f32>> {
+    let basis = Matrix::new(basis, width, directions);
+    product(rows, basis, [width, directions], may_go_on)
+}
+
+/// About an orthonormal basis of what the columns `[rows, n]` span; none when called off.
+fn orthonormal(columns: &[f32], n: usize, may_go_on: MayGoOn<'_>) -> Option<Vec<f32>> {
+    let gram = cross(columns, n, columns, n, may_go_on)?;
+    let gram: Vec<f64> = gram.into_iter().map(f64::from).collect();
     let largest = gram.iter().step_by(n + 1).fold(0.0, |a: f64, b| a.max(*b));
-    orthogonal(columns, gram, n, SHIFT * largest)
+    orthogonal(columns, gram, n, SHIFT * largest, may_go_on)
 }
 
 /// `basis L^-T` for `gram + shift = L L^T`: of unit variance where `gram` is what the basis
-/// varies by.
-fn orthogonal(basis: &[f32], mut gram: Vec<f64>, n: usize, shift: f64) -> Vec<f32> {
+/// varies by. None when called off.
+fn orthogonal(
+    basis: &[f32],
+    mut gram: Vec<f64>,
+    n: usize,
+    shift: f64,
+    may_go_on: MayGoOn<'_>,
+) -> Option<Vec<f32>> {
     gram.iter_mut().step_by(n + 1).for_each(|x| *x += shift);
-    let inverse = Cholesky::new(gram, n).inverse();
-    product(basis, Matrix::new(&inverse, n, n).transposed(), n, n)
+    let inverse = Cholesky::new(gram, n, may_go_on)?.inverse_transposed(may_go_on)?;
+    product(basis, Matrix::new(&inverse, n, n), [n, n], may_go_on)
 }
 
 #[cfg(test)]
@@ -208,6 +335,16 @@ mod tests {
         fn compute(&self, inputs: &[f32], outputs: &mut [f32]) {
             outputs.copy_from_slice(inputs);
         }
+    }
+
+    fn main_directions(values: &[f32], width: usize, directions: usize) -> Vec<f32> {
+        let settings = WhiteningSettings { directions, ridge: 0.1, constant: 0.0 };
+        let mut basis = Basis::new(&settings, values.len() / width, width);
+        while basis.iterations < ITERATIONS {
+            let learned = basis.advance(&[], values, &settings, ALWAYS).unwrap();
+            assert!(learned.is_none());
+        }
+        basis.settled(ALWAYS).unwrap()
     }
 
     /// Rows whose coordinate j varies by 2^-j, about 1.
@@ -242,7 +379,7 @@ mod tests {
         let values: Vec<f32> = (0..200 * WIDTH).map(&mut value).collect();
         let basis = main_directions(&values, WIDTH, 90);
         assert!(basis.iter().all(|x| x.is_finite()));
-        let gram = cross(&basis, 90, &basis, 90);
+        let gram = cross(&basis, 90, &basis, 90, ALWAYS).unwrap();
         (0..90).for_each(|i| assert!(gram[i * 91] < 1.01, "{i}: {}", gram[i * 91]));
         (0..20).for_each(|i| assert!(gram[i * 91] > 0.9, "{i}: {}", gram[i * 91]));
     }
@@ -250,12 +387,13 @@ mod tests {
     #[test]
     fn a_moment_makes_its_own_directions_alike() {
         let mut values = rows(3000);
-        centre(&mut values, 8);
-        let moment: Vec<f64> = cross(&values, 8, &values, 8).into_iter().map(f64::from).collect();
+        centre(&mut values, 8, ALWAYS).unwrap();
+        let moment = cross(&values, 8, &values, 8, ALWAYS).unwrap();
+        let moment: Vec<f64> = moment.into_iter().map(f64::from).collect();
         let rotated = Rotated::by(&moment, 8, 1e-9);
         let mut outputs = vec![0.0; values.len()];
         rotated.compute(&values, &mut outputs);
-        let after = cross(&outputs, 8, &outputs, 8);
+        let after = cross(&outputs, 8, &outputs, 8, ALWAYS).unwrap();
         for (at, value) in after.iter().enumerate() {
             let expected = if at % 9 == 0 { 3000.0 / 8.0 } else { 0.0 };
             assert!((value - expected).abs() < 25.0, "{at}: {value}");
@@ -266,7 +404,7 @@ mod tests {
     fn the_kept_directions_are_those_that_vary_most() {
         let images = rows(2000);
         let mut values = images.clone();
-        centre(&mut values, 8);
+        centre(&mut values, 8, ALWAYS).unwrap();
         let basis = main_directions(&values, 8, 2);
         let kept: f32 = basis[..2 * 2].iter().map(|x| x * x).sum();
         assert!((kept - 2.0).abs() < 0.02, "the first two coordinates: {kept}");

@@ -3,6 +3,7 @@
 
 mod cases;
 mod checking;
+mod features;
 mod geometry;
 mod gradients;
 mod laws;

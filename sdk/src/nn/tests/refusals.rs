@@ -87,6 +87,7 @@ fn meaningless_settings_are_refused() {
     }
     let spec = |rate| ModelSpec {
         input: vec![3],
+        features: None,
         layers: vec![LayerSpec::linear(3, 2), LayerSpec::Dropout { rate }],
         loss: Loss::CrossEntropy,
     };
@@ -132,7 +133,8 @@ fn blocks_nested_too_deep_are_refused() {
 
 #[test]
 fn a_model_too_large_to_address_is_refused() {
-    let spec = |input, layers| ModelSpec { input, layers, loss: Loss::CrossEntropy };
+    let spec =
+        |input, layers| ModelSpec { input, features: None, layers, loss: Loss::CrossEntropy };
     for spec in [
         spec(vec![usize::MAX, 2], vec![]),
         spec(vec![1 << 20], vec![LayerSpec::linear(1 << 20, 1 << 20)]),
@@ -186,7 +188,7 @@ fn unknown_fields_and_other_json_are_refused() {
 fn a_model_without_input_or_parameters_is_refused() {
     let spec = |input: &[usize], layers| {
         let (input, loss) = (input.to_vec(), Loss::CrossEntropy);
-        ModelSpec { input, layers, loss }
+        ModelSpec { input, features: None, layers, loss }
     };
     let frozen = LayerSpec::Linear(Linear::new(3, 2).trainable(false));
     for layer in [LayerSpec::Tanh, frozen] {
@@ -201,7 +203,12 @@ fn a_model_without_input_or_parameters_is_refused() {
 #[test]
 fn losses_refuse_outputs_of_another_shape() {
     let check = |input: &[usize], loss| {
-        let spec = ModelSpec { input: input.to_vec(), layers: vec![LayerSpec::linear(2, 2)], loss };
+        let spec = ModelSpec {
+            input: input.to_vec(),
+            features: None,
+            layers: vec![LayerSpec::linear(2, 2)],
+            loss,
+        };
         spec.check().map_err(|error| error.to_string())
     };
     for (loss, fits) in [

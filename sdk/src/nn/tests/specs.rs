@@ -157,7 +157,7 @@ fn vectors_of_another_framework_have_the_stated_parameters() {
     };
     let manifest: Manifest = serde_json::from_str(&text).expect("layers that there are");
     for Case { file, layers, loss, parameters } in manifest.cases {
-        let spec = ModelSpec { input: input_shape(&folder, &file), layers, loss };
+        let spec = ModelSpec { input: input_shape(&folder, &file), features: None, layers, loss };
         let model = Model::new(&spec).unwrap_or_else(|error| panic!("{file}: {error}"));
         assert_eq!(model.parameters() + model.frozen().len(), parameters, "{file}");
     }

@@ -17,6 +17,7 @@ use rustfft::FftPlanner;
 use rustfft::num_complex::Complex;
 
 use super::fourier::Fft2;
+use crate::data::features::MayGoOn;
 
 /// kymatio norms its filters with this.
 #[expect(clippy::approx_constant, reason = "the missing digits show at the tests' tolerance")]
@@ -33,19 +34,27 @@ pub(super) struct Wavelet {
     pub(super) levels: Vec<Vec<f32>>,
 }
 
-/// All wavelets for planes `[height, width]`, by scale and then by angle.
-pub(super) fn wavelets(height: usize, width: usize, scales: usize, angles: usize) -> Vec<Wavelet> {
+/// All wavelets for planes `[height, width]`, by scale and then by angle; none when called off.
+pub(super) fn wavelets(
+    [height, width]: [usize; 2],
+    scales: usize,
+    angles: usize,
+    may_go_on: MayGoOn<'_>,
+) -> Option<Vec<Wavelet>> {
     let fft = Fft2::new(&mut FftPlanner::new(), height, width);
     (0..scales * angles)
         .into_par_iter()
         .map(|index| {
+            if !may_go_on() {
+                return None;
+            }
             let (scale, angle) = (index / angles, index % angles);
             let mut signal = Morlet::new(scale, angle, angles).sample(height, width);
             let mut spectrum = signal.clone();
             fft.forward(&mut signal, &mut spectrum, &mut vec![Complex::ZERO; fft.scratch_len()]);
             // Order 1 applies it to the image, order 2 to envelopes of the finer scales.
             let levels = (0..scale.max(1)).map(|level| crop(&spectrum, [height, width], level));
-            Wavelet { scale, levels: levels.collect() }
+            Some(Wavelet { scale, levels: levels.collect() })
         })
         .collect()
 }

@@ -26,7 +26,7 @@ use rustfft::num_complex::Complex;
 
 use self::filters::Wavelet;
 use self::level::{Level, Workspace};
-use super::Features;
+use super::{ALWAYS, Features, MayGoOn};
 use crate::data::Error;
 
 /// The scattering transform of images, `[c, h, w] -> [c * maps, h / 2^J, w / 2^J]` (rounded
@@ -66,22 +66,35 @@ impl Scattering {
     /// [`Error::Scattering`] if `scales` or `angles` is 0 or a side is shorter than `2^scales`,
     /// [`Error::Shape`] if there is no channel or the features are too many to address.
     pub fn new(input_shape: [usize; 3], scales: usize, angles: usize) -> Result<Self, Error> {
+        let made = Self::new_while(input_shape, scales, angles, ALWAYS)?;
+        Ok(made.expect("nothing calls it off"))
+    }
+
+    /// As [`Scattering::new`]; none when called off.
+    pub(super) fn new_while(
+        input_shape: [usize; 3],
+        scales: usize,
+        angles: usize,
+        may_go_on: MayGoOn<'_>,
+    ) -> Result<Option<Self>, Error> {
         let shape = output_shape(input_shape, scales, angles)?;
         let [_, height, width] = input_shape;
         let (padded_height, padded_width) = (padded(height, scales), padded(width, scales));
+        let wavelets = filters::wavelets([padded_height, padded_width], scales, angles, may_go_on);
+        let Some(wavelets) = wavelets else { return Ok(None) };
         let mut planner = FftPlanner::new();
         let levels = (0..scales)
             .map(|level| Level::new(&mut planner, [padded_height, padded_width], level, scales))
             .collect();
-        Ok(Self {
+        Ok(Some(Self {
             input_shape,
             shape,
             scales,
             angles,
             reflected: [reflect(height, padded_height), reflect(width, padded_width)],
             levels,
-            wavelets: filters::wavelets(padded_height, padded_width, scales, angles),
-        })
+            wavelets,
+        }))
     }
 
     /// All maps of one channel.
@@ -167,7 +180,11 @@ impl fmt::Debug for Scattering {
     }
 }
 
-fn output_shape(input: [usize; 3], scales: usize, angles: usize) -> Result<[usize; 3], Error> {
+pub(super) fn output_shape(
+    input: [usize; 3],
+    scales: usize,
+    angles: usize,
+) -> Result<[usize; 3], Error> {
     let [channels, height, width] = input;
     let fits = |side: usize| scales < usize::BITS as usize && side >> scales > 0;
     if scales == 0 || angles == 0 || !fits(height) || !fits(width) {
@@ -197,7 +214,7 @@ fn addressable(shape: [usize; 3], bytes_each: usize) -> bool {
 
 /// A side with room for reflection: at least `2^J` more, and a multiple of that, so that a
 /// whole output pixel lies before the image and another one behind it.
-fn padded(side: usize, scales: usize) -> usize {
+pub(super) fn padded(side: usize, scales: usize) -> usize {
     ((side >> scales) + 2) << scales
 }
 
