@@ -8,6 +8,7 @@
 //! | `[[when]]` | `at`, a position in the grid, and the `settings` that hold there |
 //! | `[[arm]]` | `name`, `label`, and the `settings` by which it differs |
 //! | `[[published]]` | `label`, and `values` by the last axis of the grid: for comparison |
+//! | `[[target]]` | `arm`, `at`, `least` and `of`: an accuracy to reach, and whose figure it is |
 //! | `[quick]` | settings of the short form, which takes the first position of the grid |
 
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ pub(crate) struct Experiment {
     pub(crate) arms: Vec<Arm>,
     #[serde(default)]
     pub(crate) published: Vec<Published>,
+    #[serde(default, rename = "target")]
+    pub(crate) targets: Vec<Target>,
     quick: Table,
 }
 
@@ -73,6 +76,18 @@ pub(crate) struct Published {
     /// Values of the other axes where it belongs.
     #[serde(default)]
     pub(crate) at: Table,
+}
+
+/// An accuracy that an arm is to reach.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Target {
+    pub(crate) arm: String,
+    #[serde(default)]
+    pub(crate) at: Table,
+    pub(crate) least: f64,
+    /// Whose figure it is.
+    pub(crate) of: String,
 }
 
 /// A position in the grid.
@@ -109,7 +124,14 @@ impl Experiment {
         if let Some(baseline) = experiment.baseline.as_ref().filter(|name| !known(name)) {
             return Err(described(format!("the baseline {baseline:?} is no arm")));
         }
-        experiment.cells()?;
+        let cells = experiment.cells()?;
+        let missing = |target: &&Target| {
+            let cell = |cell: &Cell| cell.arm == target.arm && holds(&target.at, &cell.at);
+            cells.iter().filter(|known| cell(known)).count() != 1
+        };
+        if let Some(Target { arm, at, .. }) = experiment.targets.iter().find(missing) {
+            return Err(described(format!("the target of {arm:?} at {at} is not of one cell")));
+        }
         experiment.quick_cells()?;
         Ok(experiment)
     }
@@ -317,6 +339,9 @@ mod tests {
         assert!(text.contains("some.toml") && text.contains("masked"), "{text}");
         assert!(text.contains("retentoin"), "{text}");
         assert!(wrong("baseline = \"plain\"", "baseline = \"x\"").contains("is no arm"));
+        let target = "[quick]\n[[target]]\narm = \"plain\"\nleast = 9\nof = \"x\"\n[quick]";
+        let target = target.replacen("[quick]\n", "", 1);
+        assert!(wrong("[quick]", &target).contains("not of one cell"));
         assert!(wrong("[1, 4]", "[]").contains("grid.epsilon"));
         assert!(wrong("retention = \"0.5\"", "retention = \"2\"").contains("masked"));
     }

@@ -63,7 +63,7 @@ pub(crate) fn render(experiments: &[Experiment], results: &Path, docs: &Path) ->
     let pages = experiments.iter().map(|experiment| Page::new(experiment, &runner));
     let pages = pages.collect::<Result<Vec<_>, _>>()?;
     remove_plots(&docs.join("results"))?;
-    let mut page = HEAD.to_owned();
+    let mut page = HEAD.to_owned() + &table::targets(&pages);
     for content in &pages {
         section(content, docs, &mut page)?;
     }
@@ -101,7 +101,16 @@ fn section(page: &Page<'_>, docs: &Path, text: &mut String) -> Result<(), Error>
             let _ = writeln!(text, "![{title}](results/{file})\n");
         }
     }
-    let _ = writeln!(text, "Run it: `cargo paper -- run {name}`\n");
+    let seeds =
+        || page.known.iter().filter_map(|known| known.result.as_ref()).flat_map(|r| &r.seeds);
+    let minutes = seeds().map(|seed| seed.wall_s).sum::<f64>() / 60.0;
+    let _ = match seeds().count() {
+        0 => writeln!(text, "Run it: `cargo paper -- run {name}`\n"),
+        runs => writeln!(
+            text,
+            "Run it: `cargo paper -- run {name}` ({runs} runs so far, {minutes:.0} minutes)\n"
+        ),
+    };
     Ok(())
 }
 
@@ -178,6 +187,16 @@ mod tests {
         name = "oracle"
         label = "Masked"
         settings = { retention = "0.5", warmup = 0.5, importance = "oracle" }
+        [[target]]
+        arm = "plain"
+        at = { epsilon = 4 }
+        least = 101
+        of = "nobody"
+        [[target]]
+        arm = "oracle"
+        at = { epsilon = 4 }
+        least = 1
+        of = "everybody"
         [[published]]
         label = "Others"
         values = { 1 = 12.3 }
@@ -208,6 +227,8 @@ mod tests {
         let masked = row("| Masked (NOT private) |");
         assert!(masked.contains("not run | `cargo paper -- run tiny --arm oracle`"), "{masked}");
         assert_eq!(row("| *Others* |"), "| *Others* | 12.30 |  |  |");
+        assert!(row("| Tiny: Plain | epsilon=4 | 101.00 (nobody) |").contains("missed by"));
+        assert!(row("| Tiny: Masked | epsilon=4 | 1.00 (everybody) |").contains("not run"));
         assert!(page.contains("| against plain | 1 | 4 |") && page.contains("(1 seed)"));
         assert!(page.contains("![Tiny](results/tiny.svg)"));
         let svg = std::fs::read_to_string(docs.join("results/tiny.svg")).unwrap();

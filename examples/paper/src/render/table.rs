@@ -2,9 +2,41 @@
 
 use std::fmt::Write as _;
 
-use super::Page;
-use crate::experiment::{Arm, Position, holds, plain};
+use super::{Known, Page};
+use crate::experiment::{Arm, Position, Target, holds, plain, shown};
 use crate::result::CellResult;
+
+/// What was to be reached, and what was.
+pub(super) fn targets(pages: &[Page<'_>]) -> String {
+    let mut rows = String::new();
+    for page in pages {
+        for Target { arm, at, least, of } in &page.experiment.targets {
+            let here = |known: &&Known| known.cell.arm == *arm && holds(at, &known.cell.at);
+            let Some(known) = page.known.iter().find(here) else { continue };
+            let result = known.result.as_ref();
+            let verdict = match result.and_then(CellResult::summary) {
+                None => String::new(),
+                Some(summary) if summary.mean >= *least => {
+                    format!("reached, {:+.2}", summary.mean - least)
+                }
+                Some(summary) => format!("missed by {:.2}", least - summary.mean),
+            };
+            let label = page.experiment.arms.iter().find(|known| known.name == *arm);
+            let label = label.map_or(arm.as_str(), |arm| arm.label.as_str());
+            let cells =
+                [shown(&known.cell.at), format!("{least:.2} ({of})"), accuracy(result), verdict];
+            line(&mut rows, &format!("{}: {label}", page.experiment.title), &cells);
+        }
+    }
+    if rows.is_empty() {
+        return rows;
+    }
+    let mut text = "## Targets\n\n".to_owned();
+    let titles = ["at", "target", "mean of seeds", ""];
+    line(&mut text, "experiment", &titles.map(str::to_owned));
+    line(&mut text, "---", &titles.map(|_| "---".to_owned()));
+    text + &rows + "\n"
+}
 
 /// Accuracies of all arms, figures of others, and what the runs cost.
 pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> String {
