@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use adafed::data::{Examples, digits, load_cifar10, load_mnist_like};
+use adafed::data::{
+    Examples, TextForm, digits, load_adult, load_cifar10, load_mnist_like, load_sms,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -10,7 +12,14 @@ use crate::Error;
 /// Training and test examples of the drawn set.
 const DIGITS: (usize, usize) = (6_000, 1_000);
 
-/// A data set, by the name of its folder.
+/// Messages as a bag of words.
+const BAG: TextForm = TextForm::Bag { buckets: 1024 };
+/// Messages word by word; nine in ten are shorter.
+const TOKENS: TextForm = TextForm::Tokens { length: 40, words: TOKEN_WORDS };
+/// Numbers of words; 0 fills up.
+pub(crate) const TOKEN_WORDS: u16 = 1023;
+
+/// A data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Source {
@@ -23,6 +32,12 @@ pub(crate) enum Source {
     /// CIFAR-10.
     #[serde(rename = "cifar-10")]
     Cifar10,
+    /// UCI Adult: census records.
+    Adult,
+    /// The SMS Spam Collection, as a bag of words.
+    Sms,
+    /// The same, word by word.
+    SmsTokens,
 }
 
 /// Examples to train and to test on.
@@ -39,6 +54,8 @@ impl Source {
             Self::Mnist => "mnist",
             Self::FashionMnist => "fashion-mnist",
             Self::Cifar10 => "cifar-10",
+            Self::Adult => "tabular",
+            Self::Sms | Self::SmsTokens => "text",
         }
     }
 
@@ -52,6 +69,9 @@ impl Source {
             Self::Digits => (digits(1, DIGITS.0), digits(1 << 32, DIGITS.1)),
             Self::Mnist | Self::FashionMnist => load_mnist_like(&folder)?,
             Self::Cifar10 => load_cifar10(&folder)?,
+            Self::Adult => load_adult(&folder)?,
+            Self::Sms => load_sms(&folder, BAG)?,
+            Self::SmsTokens => load_sms(&folder, TOKENS)?,
         };
         Ok(Split { train, test })
     }
