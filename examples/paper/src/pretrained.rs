@@ -6,9 +6,11 @@ use adafed::data::features::Features;
 use adafed::nn::{LayerSpec, Loss, Model, ModelSpec};
 use adafed::train::PlainGradient;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::glyphs::{Glyphs, SIDE};
+use crate::upright::scaled;
 
 /// Examples of a step of pre-training.
 const BATCH: usize = 128;
@@ -62,8 +64,72 @@ pub(crate) fn glyph_images(
     (images, classes)
 }
 
+/// Trains a network to tell the glyphs apart, by Adam (Kingma and Ba 2015), on images as `scale`
+/// leaves them; its parameters.
+fn tell_apart(
+    layers: Vec<LayerSpec>,
+    glyphs: &Glyphs,
+    steps: usize,
+    seed: u64,
+    scale: fn(&mut [f32]),
+) -> Result<Vec<f32>, Error> {
+    let whole = model(layers)?;
+    let mut parameters = whole.initial(seed);
+    let mut adam = Adam::new(parameters.len());
+    let indices: Vec<usize> = (0..BATCH).collect();
+    for step in 0..steps {
+        let (mut images, classes) = glyph_images(glyphs, seed, (step * BATCH) as u64, BATCH);
+        scale(&mut images);
+        let batch = Examples::new(vec![1, SIDE, SIDE], images, classes, glyphs.len())?;
+        let gradient = PlainGradient::new(&whole, &batch).sum(&parameters, &indices)?;
+        let done = step as f64 / steps as f64;
+        let rate = LEARNING_RATE
+            * ((step + 1) as f64 / GROWING).min(1.0)
+            * (LEFT + (1.0 - LEFT) * (1.0 - done));
+        adam.step(&mut parameters, &gradient, 1.0 / BATCH as f64, rate);
+    }
+    Ok(parameters)
+}
+
+/// Public pre-training on made-up handwriting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pretraining {
+    /// Classes of made-up glyphs.
+    classes: usize,
+    /// Steps.
+    steps: usize,
+    /// Public seed of glyphs and weights.
+    seed: u64,
+}
+
+impl Pretraining {
+    /// The parameters of all layers of `spec` but the last, after pre-training with a last layer
+    /// for the glyphs.
+    ///
+    /// # Errors
+    /// Where the model does not take images of 28 x 28, or does not end in a linear layer.
+    pub(crate) fn start(self, spec: &ModelSpec) -> Result<Vec<f32>, Error> {
+        let expected = || Error::Settings {
+            what: "pretraining",
+            expected: "a model of images of 1 x 28 x 28 that ends in a linear layer".to_owned(),
+        };
+        let mut layers = spec.layers.clone();
+        let last = layers.pop();
+        if !matches!(last, Some(LayerSpec::Linear(_))) || spec.input != [1, SIDE, SIDE] {
+            return Err(expected());
+        }
+        let kept = model(layers.clone())?;
+        let glyphs = Glyphs::new(self.classes, self.seed);
+        layers.push(LayerSpec::linear(kept.output_len(), glyphs.len()));
+        let mut parameters = tell_apart(layers, &glyphs, self.steps, self.seed, scaled)?;
+        parameters.truncate(kept.parameters());
+        Ok(parameters)
+    }
+}
+
 impl Pretrained {
-    /// Trains the network to tell the glyphs apart, by Adam (Kingma and Ba 2015).
+    /// Trains the network to tell the glyphs apart.
     ///
     /// # Errors
     /// Those of the model.
@@ -74,20 +140,7 @@ impl Pretrained {
             LayerSpec::Relu,
             LayerSpec::linear(256, glyphs.len()),
         ]);
-        let whole = model(layers)?;
-        let mut parameters = whole.initial(seed);
-        let mut adam = Adam::new(parameters.len());
-        let indices: Vec<usize> = (0..BATCH).collect();
-        for step in 0..steps {
-            let (images, classes) = glyph_images(glyphs, seed, (step * BATCH) as u64, BATCH);
-            let batch = Examples::new(vec![1, SIDE, SIDE], images, classes, glyphs.len())?;
-            let gradient = PlainGradient::new(&whole, &batch).sum(&parameters, &indices)?;
-            let done = step as f64 / steps as f64;
-            let rate = LEARNING_RATE
-                * ((step + 1) as f64 / GROWING).min(1.0)
-                * (LEFT + (1.0 - LEFT) * (1.0 - done));
-            adam.step(&mut parameters, &gradient, 1.0 / BATCH as f64, rate);
-        }
+        let mut parameters = tell_apart(layers, glyphs, steps, seed, |_| ())?;
         let trunk = model(trunk())?;
         parameters.truncate(trunk.parameters());
         Ok(Self { trunk, parameters })
@@ -149,5 +202,29 @@ impl Adam {
             *v = BETA.1 * *v + (1.0 - BETA.1) * g * g;
             *w -= (rate * (*m / c1) / ((*v / c2).sqrt() + 1e-8)) as f32;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pretraining_leaves_all_layers_but_the_last_and_moves_them() {
+        let pretraining = Pretraining { classes: 4, steps: 2, seed: 3 };
+        let spec = ModelSpec::mnist_cnn();
+        let start = pretraining.start(&spec).unwrap();
+        let whole = Model::new(&spec).unwrap();
+        assert_eq!(start.len(), whole.parameters() - (32 * 10 + 10));
+        assert_eq!(start, pretraining.start(&spec).unwrap());
+        let same = start.iter().zip(whole.initial(3)).filter(|(a, b)| **a == *b).count();
+        assert!(same < start.len() / 2, "{same} of {} did not move", start.len());
+    }
+
+    #[test]
+    fn pretraining_names_what_it_takes() {
+        let pretraining = Pretraining { classes: 4, steps: 2, seed: 3 };
+        let error = pretraining.start(&ModelSpec::cifar_cnn()).unwrap_err().to_string();
+        assert!(error.contains("pretraining") && error.contains("1 x 28 x 28"), "{error}");
     }
 }

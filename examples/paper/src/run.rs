@@ -162,6 +162,8 @@ struct Scene<'a> {
     split: Cow<'a, Split>,
     model: Model,
     plans: Plans,
+    /// What public pre-training left, where there was one.
+    start: Vec<f32>,
 }
 
 impl<'a> Scene<'a> {
@@ -169,7 +171,9 @@ impl<'a> Scene<'a> {
         let spec = settings.model.spec(split.train.shape(), split.train.classes());
         let model = Model::new(&spec)?;
         let plans = plans(settings, &spec, model.layout(), split.train.len())?;
-        Ok(Self { settings, split, model, plans })
+        let start = settings.pretraining.map(|pretraining| pretraining.start(&spec));
+        let start = start.transpose()?.unwrap_or_default();
+        Ok(Self { settings, split, model, plans, start })
     }
 
     /// One seed from start to end, and what a device uploaded.
@@ -180,7 +184,8 @@ impl<'a> Scene<'a> {
         let shares = deal(settings, train)?;
         let plan = &self.plans.training;
         let counts = self.plans.counts.as_ref();
-        let trainer = Trainer { settings, plan, model, shares: &shares, counts, seed };
+        let start = &self.start;
+        let trainer = Trainer { settings, plan, model, start, shares: &shares, counts, seed };
         let trained = trainer.run(|step| progress.step(&step))?;
         let accuracy = |parameters: &[f32]| {
             let share = model.accuracy(parameters, test.inputs(), test.targets());

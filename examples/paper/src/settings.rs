@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::features::FeatureSettings;
 use crate::model::Network;
+use crate::pretrained::Pretraining;
 use crate::source::Source;
 
 /// All settings of a run, but for its seed.
@@ -91,6 +92,9 @@ pub(crate) struct Settings {
     /// A clip norm that follows the gradients' norms from `clip` on, instead of staying there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) quantile: Option<Quantile>,
+    /// Public pre-training of all layers but the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pretraining: Option<Pretraining>,
     /// Views of every image, whose gradients are averaged before they are clipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) augmentation: Option<Augmentation>,

@@ -31,6 +31,8 @@ pub(crate) struct Trainer<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) plan: &'a TaskPlan,
     pub(crate) model: &'a Model,
+    /// Public parameters of the first layers; none where they are drawn.
+    pub(crate) start: &'a [f32],
     /// One part a device.
     pub(crate) shares: &'a [Cow<'a, Examples>],
     /// Plan of the counts that the clip norm follows, where it does.
@@ -79,10 +81,11 @@ impl Trainer<'_> {
     pub(crate) fn run(&self, mut show: impl FnMut(Step)) -> Result<Trained, Error> {
         let (plan, started) = (self.plan, Instant::now());
         let rounds = plan.privacy.rounds();
-        let first = match self.settings.model.starts_at_zero() {
+        let mut first = match self.settings.model.starts_at_zero() {
             true => vec![0.0; self.model.parameters()],
             false => self.model.initial(self.seed),
         };
+        first[..self.start.len()].copy_from_slice(self.start);
         let mut memory = Memory {
             state: TrainingState::new(&plan.layout, first)?,
             devices: self.devices()?,
