@@ -286,8 +286,8 @@ mod tests {
             "sizes": [6, 8], "pairs": 512, "ridge": 0.3, "threshold": 0.8, "grid": 2}}"#;
         let spec: FeatureSpec = serde_json::from_str(text).unwrap();
         assert_eq!(spec.shape(&[3, 32, 32]).unwrap(), [2001]);
-        let scattering = FeatureSpec::Scattering { scales: 3 };
-        assert_eq!(scattering.shape(&[3, 64, 64]).unwrap(), [651, 8, 8]);
+        let scattering = FeatureSpec::Scattering { scales: 2 };
+        assert_eq!(scattering.shape(&[3, 32, 32]).unwrap(), [243, 8, 8]);
     }
 
     #[test]
