@@ -9,6 +9,9 @@ use crate::kernels::{Left, Output, Right, Start, column_sums, product};
 use crate::nn::cpu::{Part, PartKind, Workspace};
 use crate::nn::{BoundModel, Model};
 
+/// Sums that micro-batches are added to in turn, each in a fixed order; as many threads help.
+const LANES: usize = 16;
+
 /// Sums of gradients without clipping or noise, with buffers that are kept. For
 /// comparisons and for data that needs no protection; what it computes is not private.
 pub struct PlainGradient<'a> {
@@ -33,7 +36,8 @@ impl<'a> PlainGradient<'a> {
         Self { model, data, workers: Mutex::default() }
     }
 
-    /// The sum of the gradients of the examples at `indices`, `[d]` in flat order.
+    /// The sum of the gradients of the examples at `indices`, `[d]` in flat order. Its bits do
+    /// not depend on the number of threads.
     ///
     /// # Errors
     /// Those of reading examples and of the model.
@@ -42,11 +46,13 @@ impl<'a> PlainGradient<'a> {
         self.model.features()?;
         let bound = self.model.bind(parameters)?;
         let next = AtomicUsize::new(0);
-        let workers = rayon::broadcast(|_| self.work(&bound, indices, &next));
+        let lanes = rayon::broadcast(|_| self.work(&bound, indices, &next));
+        let lanes = lanes.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let mut lanes: Vec<_> = lanes.into_iter().flatten().collect();
+        lanes.sort_unstable_by_key(|(lane, _)| *lane);
         let order = &self.model.engine().order;
         let mut sum = vec![0.0; order.len()];
-        for worker in workers {
-            let worker = worker?;
+        for (_, worker) in lanes {
             let flat = order.iter().zip(&worker.sum);
             flat.for_each(|(flat, value)| sum[*flat as usize] += value);
             self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
@@ -54,12 +60,29 @@ impl<'a> PlainGradient<'a> {
         Ok(sum)
     }
 
+    /// One thread's share: lanes until there are no more.
     fn work(
         &self,
         bound: &BoundModel<'_>,
         indices: &[usize],
         next: &AtomicUsize,
-    ) -> Result<Worker, Error> {
+    ) -> Result<Vec<(usize, Worker)>, Error> {
+        let size = self.model.engine().micro_batch;
+        let mut lanes = Vec::new();
+        loop {
+            let lane = next.fetch_add(1, Ordering::Relaxed);
+            if lane >= LANES.min(indices.len().div_ceil(size)) {
+                return Ok(lanes);
+            }
+            let mut worker = self.worker();
+            for micro_batch in indices.chunks(size).skip(lane).step_by(LANES) {
+                self.add(bound, &mut worker, micro_batch)?;
+            }
+            lanes.push((lane, worker));
+        }
+    }
+
+    fn worker(&self) -> Worker {
         let engine = self.model.engine();
         let kept = self.workers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut worker = kept.unwrap_or_else(|| Worker {
@@ -70,14 +93,7 @@ impl<'a> PlainGradient<'a> {
             sum: vec![0.0; engine.order.len()],
         });
         worker.sum.fill(0.0);
-        let size = engine.micro_batch;
-        loop {
-            let start = next.fetch_add(size, Ordering::Relaxed);
-            if start >= indices.len() {
-                return Ok(worker);
-            }
-            self.add(bound, &mut worker, &indices[start..indices.len().min(start + size)])?;
-        }
+        worker
     }
 
     fn add(

@@ -264,6 +264,12 @@ fn sums_have_the_same_bits_on_any_number_of_threads() {
         let one = sums(1);
         assert!(one == sums(2) && one == sums(4));
         assert!(one.iter().any(|value| *value != 0));
+        let plain = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let gradient = PlainGradient::new(&case.model, &case.data);
+            pool.install(|| gradient.sum(&parameters, &indices).unwrap())
+        };
+        assert!(plain(1) == plain(3));
     }
 }
 

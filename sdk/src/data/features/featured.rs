@@ -15,7 +15,8 @@ pub const MOST_KEPT: u64 = 1 << 28;
 ///
 /// [`Featured::advance`] computes them piece by piece; then it is a [`Dataset`] of what a
 /// model's layers take. [`Featured::again`] looks at the examples anew, and computes only
-/// those whose inputs have changed. Whether one has, is told by a hash of 64 bits.
+/// those whose inputs have changed. Whether one has, is told by a hash of 64 bits. Of examples with
+/// several [views](Dataset::views) the example itself is taken.
 #[derive(Default)]
 pub struct Featured {
     shape: Vec<usize>,
