@@ -137,7 +137,8 @@ fn scatter_cnn(shape: &[usize], classes: usize) -> Vec<LayerSpec> {
 /// 27 groups for the 81 maps of a channel over two scales and eight angles; of other numbers,
 /// as many of those as divide them.
 fn scatter_norm(channels: usize) -> LayerSpec {
-    let groups = [27, 9, 3, 1].into_iter().find(|groups| channels % groups == 0).unwrap_or(1);
+    let groups =
+        [27, 9, 3, 1].into_iter().find(|groups| channels.is_multiple_of(*groups)).unwrap_or(1);
     LayerSpec::GroupNorm(GroupNorm::new(groups, channels).trainable(false))
 }
 

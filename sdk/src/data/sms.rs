@@ -39,7 +39,7 @@ pub fn load_sms(directory: &Path, form: TextForm) -> Result<(Examples, Examples)
             "spam" => 1,
             _ => return Err(refused("label")),
         };
-        let (inputs, labels) = &mut sides[usize::from(hash(text) % TEST_SHARE == 0)];
+        let (inputs, labels) = &mut sides[usize::from(hash(text).is_multiple_of(TEST_SHARE))];
         inputs.extend(form.encode(text));
         labels.push(label);
     }
