@@ -13,7 +13,7 @@
 use std::f64::consts::PI;
 
 use rayon::prelude::*;
-use rustfft::FftPlanner;
+use rustfft::FftPlannerScalar;
 use rustfft::num_complex::Complex;
 
 use super::fourier::Fft2;
@@ -41,7 +41,7 @@ pub(super) fn wavelets(
     angles: usize,
     may_go_on: MayGoOn<'_>,
 ) -> Option<Vec<Wavelet>> {
-    let fft = Fft2::new(&mut FftPlanner::new(), height, width);
+    let fft = Fft2::new(&mut FftPlannerScalar::new(), height, width);
     (0..scales * angles)
         .into_par_iter()
         .map(|index| {
@@ -143,7 +143,7 @@ pub(super) fn average(side: usize, level: usize, scales: usize) -> Vec<f32> {
     let sigma = 0.8 * (scales as f64 - 1.0).exp2();
     let norm = (2.0 * PI_OF_NORMS).sqrt() * sigma;
     let gauss = |x: f64| (-0.5 * (x / sigma).powi(2)).exp() / norm;
-    let mut planner = FftPlanner::new();
+    let mut planner = FftPlannerScalar::new();
     let mut filter: Vec<Complex<f64>> =
         (0..side).map(|x| Complex::from(copies(x, side).map(gauss).sum::<f64>())).collect();
     planner.plan_fft_forward(side).process(&mut filter);

@@ -1,4 +1,5 @@
-//! Two-dimensional Fourier transforms of small planes.
+//! Two-dimensional Fourier transforms of small planes, by portable code: it has the same bits on
+//! every processor, and its vectorised forms would add a megabyte to an app.
 //!
 //! A spectrum is `[height, width]`, a signal is kept turned, `[width, height]`: then one
 //! transposition serves each transform, between its two passes along contiguous rows.
@@ -6,21 +7,21 @@
 use std::sync::Arc;
 
 use rustfft::num_complex::Complex;
-use rustfft::{Fft, FftNum, FftPlanner};
+use rustfft::{Fft, FftPlannerScalar};
 
 /// Plans for planes of one size. Neither direction is normalised.
-pub(super) struct Fft2<T> {
+pub(super) struct Fft2 {
     width: usize,
     height: usize,
     /// Along the columns of a signal, which are rows once turned.
-    forward_columns: Arc<dyn Fft<T>>,
-    forward_rows: Arc<dyn Fft<T>>,
-    inverse_columns: Arc<dyn Fft<T>>,
-    inverse_rows: Arc<dyn Fft<T>>,
+    forward_columns: Arc<dyn Fft<f64>>,
+    forward_rows: Arc<dyn Fft<f64>>,
+    inverse_columns: Arc<dyn Fft<f64>>,
+    inverse_rows: Arc<dyn Fft<f64>>,
 }
 
-impl<T: FftNum> Fft2<T> {
-    pub(super) fn new(planner: &mut FftPlanner<T>, height: usize, width: usize) -> Self {
+impl Fft2 {
+    pub(super) fn new(planner: &mut FftPlannerScalar<f64>, height: usize, width: usize) -> Self {
         Self {
             width,
             height,
@@ -42,9 +43,9 @@ impl<T: FftNum> Fft2<T> {
     /// Signal to spectrum; leaves nothing of use in `signal`.
     pub(super) fn forward(
         &self,
-        signal: &mut [Complex<T>],
-        spectrum: &mut [Complex<T>],
-        scratch: &mut [Complex<T>],
+        signal: &mut [Complex<f64>],
+        spectrum: &mut [Complex<f64>],
+        scratch: &mut [Complex<f64>],
     ) {
         self.forward_columns.process_with_scratch(signal, scratch);
         transpose(signal, spectrum, self.height);
@@ -54,9 +55,9 @@ impl<T: FftNum> Fft2<T> {
     /// Spectrum to `width * height` times the signal; leaves nothing of use in `spectrum`.
     pub(super) fn inverse(
         &self,
-        spectrum: &mut [Complex<T>],
-        signal: &mut [Complex<T>],
-        scratch: &mut [Complex<T>],
+        spectrum: &mut [Complex<f64>],
+        signal: &mut [Complex<f64>],
+        scratch: &mut [Complex<f64>],
     ) {
         self.inverse_rows.process_with_scratch(spectrum, scratch);
         transpose(spectrum, signal, self.width);

@@ -1,6 +1,6 @@
 //! One resolution of the cascade: the padded plane subsampled by `2^level`.
 
-use rustfft::FftPlanner;
+use rustfft::FftPlannerScalar;
 use rustfft::num_complex::Complex;
 
 use super::filters;
@@ -10,7 +10,7 @@ use super::fourier::{Fft2, transpose};
 pub(super) struct Level {
     height: usize,
     width: usize,
-    fft: Fft2<f32>,
+    fft: Fft2,
     /// `[height, output height]`.
     average_rows: Vec<f32>,
     /// `[output width, width]`.
@@ -21,8 +21,8 @@ pub(super) struct Level {
 pub(super) struct Workspace {
     /// The real signal at hand, turned to `[width, height]`.
     pub(super) signal: Vec<f32>,
-    planes: [Vec<Complex<f32>>; 2],
-    fft: Vec<Complex<f32>>,
+    planes: [Vec<Complex<f64>>; 2],
+    fft: Vec<Complex<f64>>,
     strip: Vec<f32>,
     corner: Vec<f32>,
 }
@@ -44,7 +44,7 @@ impl Workspace {
 impl Level {
     /// Level `level` below planes of `sides`.
     pub(super) fn new(
-        planner: &mut FftPlanner<f32>,
+        planner: &mut FftPlannerScalar<f64>,
         sides: [usize; 2],
         level: usize,
         scales: usize,
@@ -67,9 +67,12 @@ impl Level {
     }
 
     /// Spectrum of the workspace's signal, which stays.
-    pub(super) fn spectrum(&self, room: &mut Workspace, spectrum: &mut [Complex<f32>]) {
+    pub(super) fn spectrum(&self, room: &mut Workspace, spectrum: &mut [Complex<f64>]) {
         let plane = &mut room.planes[0][..self.size()];
-        plane.iter_mut().zip(&room.signal).for_each(|(to, &from)| *to = Complex::from(from));
+        plane
+            .iter_mut()
+            .zip(&room.signal)
+            .for_each(|(to, &from)| *to = Complex::from(f64::from(from)));
         self.fft.forward(plane, &mut spectrum[..self.size()], &mut room.fft);
     }
 
@@ -77,7 +80,7 @@ impl Level {
     /// subsampling a signal adds the frequencies that become the same.
     pub(super) fn filter(
         &self,
-        spectrum: &[Complex<f32>],
+        spectrum: &[Complex<f64>],
         filter: &[f32],
         coarser: &Self,
         room: &mut Workspace,
@@ -91,7 +94,7 @@ impl Level {
             let parts = values.chunks_exact(coarser.width).zip(gains.chunks_exact(coarser.width));
             for (values, gains) in parts {
                 for ((sum, value), gain) in to.iter_mut().zip(values).zip(gains) {
-                    *sum += value * gain;
+                    *sum += value * f64::from(*gain);
                 }
             }
         }
@@ -102,7 +105,7 @@ impl Level {
         let [spectrum, plane] = room.planes.each_mut().map(|plane| &mut plane[..self.size()]);
         self.fft.inverse(spectrum, plane, &mut room.fft);
         let values = room.signal.iter_mut().zip(plane.iter());
-        values.for_each(|(to, from)| *to = from.norm_sqr().sqrt());
+        values.for_each(|(to, from)| *to = from.norm_sqr().sqrt() as f32);
     }
 
     /// Averages the workspace's signal into one output map, `[output height, output width]`.

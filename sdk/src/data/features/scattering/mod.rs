@@ -21,7 +21,7 @@ mod tests;
 
 use std::fmt;
 
-use rustfft::FftPlanner;
+use rustfft::FftPlannerScalar;
 use rustfft::num_complex::Complex;
 
 use self::filters::Wavelet;
@@ -82,7 +82,7 @@ impl Scattering {
         let (padded_height, padded_width) = (padded(height, scales), padded(width, scales));
         let wavelets = filters::wavelets([padded_height, padded_width], scales, angles, may_go_on);
         let Some(wavelets) = wavelets else { return Ok(None) };
-        let mut planner = FftPlanner::new();
+        let mut planner = FftPlannerScalar::new();
         let levels = (0..scales)
             .map(|level| Level::new(&mut planner, [padded_height, padded_width], level, scales))
             .collect();
@@ -128,7 +128,7 @@ impl Scattering {
         &self,
         wavelet: &Wavelet,
         level: usize,
-        spectrum: &[Complex<f32>],
+        spectrum: &[Complex<f64>],
         room: &mut Workspace,
     ) {
         let (from, to) = (&self.levels[level], &self.levels[wavelet.scale]);
