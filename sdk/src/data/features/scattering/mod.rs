@@ -42,7 +42,7 @@ use crate::data::Error;
 /// | --- | --- |
 /// | constant | order 0 is the constant to 3 digits, the rest is 0 up to rounding |
 /// | side not divisible by `2^J` | the output's side is rounded down |
-/// | values above `1e15` | may overflow; [`with_features`] then refuses the example |
+/// | values near the largest `f32` | finite, unless a map passes it; [`with_features`] then refuses the example |
 ///
 /// [`with_features`]: crate::data::Examples::with_features
 pub struct Scattering {
