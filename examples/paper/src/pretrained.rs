@@ -2,7 +2,7 @@
 //! which no private example takes part.
 
 use adafed::data::Examples;
-use adafed::data::features::Features;
+use adafed::data::features::{Features, MayGoOn};
 use adafed::nn::{LayerSpec, Loss, Model, ModelSpec};
 use adafed::train::PlainGradient;
 use rayon::prelude::*;
@@ -154,6 +154,12 @@ impl Features for Pretrained {
 
     fn shape(&self) -> &[usize] {
         &[MAPS * POOLED * POOLED]
+    }
+
+    /// Together: one at a time, the network would be laid out anew for each.
+    fn compute_while(&self, inputs: &[f32], outputs: &mut [f32], _: MayGoOn<'_>) -> bool {
+        self.compute(inputs, outputs);
+        true
     }
 
     fn compute(&self, inputs: &[f32], outputs: &mut [f32]) {

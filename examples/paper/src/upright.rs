@@ -1,6 +1,6 @@
 //! Writing made upright: each image is sheared until its ink has no slant.
 
-use adafed::data::features::Features;
+use adafed::data::features::{Features, MayGoOn};
 
 use crate::glyphs::SIDE;
 
@@ -18,6 +18,12 @@ impl Features for Upright {
 
     fn shape(&self) -> &[usize] {
         self.0.shape()
+    }
+
+    /// Together: one at a time, the network would be laid out anew for each.
+    fn compute_while(&self, inputs: &[f32], outputs: &mut [f32], _: MayGoOn<'_>) -> bool {
+        self.compute(inputs, outputs);
+        true
     }
 
     fn compute(&self, inputs: &[f32], outputs: &mut [f32]) {
