@@ -55,11 +55,7 @@ impl Dataset for HostExamples {
     }
 
     fn read(&self, index: usize, input: &mut [f32], target: &mut [f32]) -> Result<(), Error> {
-        let promised =
-            [(input.len(), self.shape.iter().product()), (target.len(), self.target_len)];
-        if let Some((found, expected)) = promised.into_iter().find(|(len, said)| len != said) {
-            return Err(Error::Buffer { found, expected });
-        }
+        self.check_buffers(input, target)?;
         let (data, values) =
             ((input.as_mut_ptr(), input.len()), (target.as_mut_ptr(), target.len()));
         let _turn = self.turn.take();

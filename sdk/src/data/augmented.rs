@@ -1,6 +1,7 @@
 //! Several changed views of every image.
 
-use std::ops::Range;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use super::{Dataset, Error, View};
 
@@ -95,45 +96,32 @@ struct Change {
 
 impl Change {
     fn drawn(augmentation: &Augmentation, draw: u64) -> Self {
-        let bits = mixed(draw);
-        let side = 2 * augmentation.shift as u64 + 1;
-        let moved = |bits: u64| (bits % side) as isize - augmentation.shift as isize;
-        let mirror = augmentation.mirror && bits & 1 == 1;
-        Self { down: moved(bits >> 1 & 0x3fff_ffff), right: moved(bits >> 32), mirror }
+        let mut rng = ChaCha8Rng::seed_from_u64(draw);
+        let most = augmentation.shift;
+        let mut moved = || rng.random_range(0..=2 * most) as isize - most as isize;
+        let (down, right) = (moved(), moved());
+        Self { down, right, mirror: augmentation.mirror && rng.random() }
     }
 
     fn apply(self, plane: &mut [f32], width: usize) {
         if self.mirror {
             plane.chunks_exact_mut(width).for_each(<[f32]>::reverse);
         }
-        for row in plane.chunks_exact_mut(width) {
-            shift(row, 1, 0..1, self.right);
-        }
-        shift(plane, width, 0..width, self.down);
+        plane.chunks_exact_mut(width).for_each(|row| shift(row, 1, self.right));
+        shift(plane, width, self.down);
     }
 }
 
 /// Moves runs of `step` values by `by` runs towards the end; gaps repeat the run of the border.
-fn shift(values: &mut [f32], step: usize, first: Range<usize>, by: isize) {
-    let (len, moved) = (values.len(), by.unsigned_abs() * step);
+fn shift(values: &mut [f32], step: usize, by: isize) {
+    let (last, moved) = (values.len() - step, by.unsigned_abs() * step);
     if by > 0 {
-        values.copy_within(..len - moved, moved);
-        (step..moved.max(step)).step_by(step).for_each(|at| values.copy_within(first.clone(), at));
+        values.copy_within(..values.len() - moved, moved);
+        (step..moved).step_by(step).for_each(|at| values.copy_within(..step, at));
     } else if by < 0 {
         values.copy_within(moved.., 0);
-        let last = len - step..len;
-        (len - moved..last.start).step_by(step).for_each(|at| {
-            values.copy_within(last.clone(), at);
-        });
+        (last + step - moved..last).step_by(step).for_each(|at| values.copy_within(last.., at));
     }
-}
-
-/// Bits that depend on every bit of `draw` (the finaliser of SplitMix64, Steele, Lea and Flood
-/// 2014).
-const fn mixed(draw: u64) -> u64 {
-    let draw = (draw ^ (draw >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let draw = (draw ^ (draw >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    draw ^ (draw >> 31)
 }
 
 #[cfg(test)]

@@ -36,6 +36,20 @@ pub trait Dataset: Send + Sync {
     /// [`Error::Source`] when the app's store fails.
     fn read(&self, index: usize, input: &mut [f32], target: &mut [f32]) -> Result<(), Error>;
 
+    /// Refuses buffers that [`Dataset::read`] cannot fill.
+    ///
+    /// # Errors
+    /// [`Error::Buffer`].
+    fn check_buffers(&self, input: &[f32], target: &[f32]) -> Result<(), Error> {
+        let width = self.shape().iter().product();
+        for (found, expected) in [(input.len(), width), (target.len(), self.target_len())] {
+            if found != expected {
+                return Err(Error::Buffer { found, expected });
+            }
+        }
+        Ok(())
+    }
+
     /// Views of an example, at least 1: their gradients are averaged before the clip
     /// (augmentation multiplicity: De et al., Unlocking High-Accuracy Differentially Private
     /// Image Classification through Scale, 2022). The average is the example's one
@@ -269,11 +283,7 @@ impl Dataset for Examples {
 
     fn read(&self, index: usize, input: &mut [f32], target: &mut [f32]) -> Result<(), Error> {
         let source = self.input(index).ok_or(Error::Index { index, len: self.len() })?;
-        for (found, expected) in [(input.len(), self.width), (target.len(), self.target_len)] {
-            if found != expected {
-                return Err(Error::Buffer { found, expected });
-            }
-        }
+        self.check_buffers(input, target)?;
         input.copy_from_slice(source);
         target.copy_from_slice(&self.targets[index * self.target_len..][..self.target_len]);
         Ok(())

@@ -167,7 +167,8 @@ impl Job {
         Ok(())
     }
 
-    /// One private step on what the layers take (the examples, or their features), or [`Error::Interrupted`] and no change.
+    /// One private step on what the layers take (the examples, or their features), or
+    /// [`Error::Interrupted`] and no change.
     pub(super) fn step(
         &mut self,
         data: &dyn Dataset,

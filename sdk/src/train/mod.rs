@@ -99,6 +99,25 @@ impl Views<'_> {
         let view = View { number: place % self.each, draw: self.stream(indices, place) };
         self.data.read_view(indices[place / self.each], view, input, target)
     }
+
+    /// Takes the gradient of the view in a place into `sum`. With an example's last view,
+    /// `gradient` becomes the mean of all; true then.
+    fn completes(&self, place: usize, gradient: &mut [f32], sum: &mut Vec<f32>) -> bool {
+        if self.each == 1 {
+            return true;
+        }
+        let view = place % self.each;
+        match view {
+            0 => gradient.clone_into(sum),
+            _ => sum.iter_mut().zip(&*gradient).for_each(|(sum, value)| *sum += value),
+        }
+        let share = 1.0 / self.each as f32;
+        let is_last = view + 1 == self.each;
+        if is_last {
+            gradient.iter_mut().zip(sum).for_each(|(value, sum)| *value = *sum * share);
+        }
+        is_last
+    }
 }
 
 /// What is fixed during a round: model, data and the public constants.
@@ -151,7 +170,7 @@ impl<'a> LocalRound<'a> {
     /// # Errors
     /// Where the plan's lattice is too coarse for so many active coordinates.
     pub fn new(setting: Setting<'a>) -> Result<Self, Error> {
-        let Setting { plans, mask, standardisation, model, .. } = setting;
+        let Setting { model, plans, mask, standardisation, .. } = setting;
         // The tensor path gives whole gradients, in flat order.
         let engine = model.is_on_kernels().then(|| setting.engine());
         let flat = || (0..model.parameters() as u32).collect();

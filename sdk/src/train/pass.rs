@@ -159,8 +159,8 @@ pub(super) struct Worker {
     targets: Vec<f32>,
     streams: Vec<u64>,
     dense: Vec<f32>,
-    /// Of an example's views, where it has several.
-    mean: Vec<f32>,
+    /// Sum over an example's views, where it has several.
+    views: Vec<f32>,
     /// Gradients of the biases of outer products of one example.
     biases: Vec<f32>,
     /// Of the outer products of a micro-batch, one an example.
@@ -179,7 +179,7 @@ impl Worker {
             targets: Vec::new(),
             streams: Vec::new(),
             dense: vec![0.0; engine.dense_len],
-            mean: Vec::new(),
+            views: Vec::new(),
             biases: vec![0.0; engine.each_len - engine.bias_start],
             squares: Vec::new(),
             products: Vec::new(),
@@ -198,52 +198,26 @@ pub(super) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Adds one micro-batch, the examples at `indices`, to the worker's sum.
+    /// Adds the examples at `indices` to the worker's sum, each with the mean of its views'
+    /// gradients.
     pub(super) fn add(&self, worker: &mut Worker, indices: &[usize]) -> Result<(), Error> {
-        if self.views.each > 1 {
-            return self.add_views(worker, indices);
-        }
-        self.run(worker, indices, 0..indices.len())?;
-        profile::per_example(|| {
-            self.factor_norms(worker, indices.len());
-            for example in 0..indices.len() {
-                self.form(worker, example);
-                self.add_example(worker, example);
-            }
-        });
-        Ok(())
-    }
-
-    /// As [`Pass::add`], each example with the mean of its views' gradients, which are formed
-    /// whole.
-    fn add_views(&self, worker: &mut Worker, indices: &[usize]) -> Result<(), Error> {
-        let (each, most) = (self.views.each, self.engine.micro_batch);
-        let count = indices.len() * each;
+        let (count, most) = (indices.len() * self.views.each, self.engine.micro_batch);
         for start in (0..count).step_by(most) {
             let places = start..count.min(start + most);
             self.run(worker, indices, places.clone())?;
-            self.factor_norms(worker, places.len());
             profile::per_example(|| {
-                for place in places {
-                    self.add_view(worker, place - start, place % each);
-                }
+                self.factor_norms(worker, places.len());
+                places.for_each(|place| self.add_view(worker, place - start, place));
             });
         }
         Ok(())
     }
 
-    /// Adds the gradient of one view to the mean; with the last one, the mean to the sum.
-    fn add_view(&self, worker: &mut Worker, slot: usize, view: usize) {
-        let Worker { workspace, dense, mean, .. } = &mut *worker;
+    /// Adds the view of a slot of the micro-batch to its example; a whole one to the sum.
+    fn add_view(&self, worker: &mut Worker, slot: usize, place: usize) {
+        let Worker { workspace, dense, views, .. } = &mut *worker;
         workspace.dense(self.engine, slot, dense);
-        match view {
-            0 => mean.clone_from(dense),
-            _ => mean.iter_mut().zip(&*dense).for_each(|(sum, value)| *sum += value),
-        }
-        if view + 1 == self.views.each {
-            let share = 1.0 / self.views.each as f32;
-            dense.iter_mut().zip(&*mean).for_each(|(value, sum)| *value = sum * share);
-            self.constants.centre_part(0, dense);
+        if self.views.completes(place, dense, views) {
             self.add_example(worker, slot);
         }
     }
@@ -282,9 +256,10 @@ impl Pass<'_> {
         }
     }
 
-    /// Completes the norm of one example, which is formed, and adds its contribution.
+    /// Completes one example's norm, and adds its contribution.
     fn add_example(&self, worker: &mut Worker, example: usize) {
         let Constants { layout, outers, tables: late, weights, error, .. } = self.constants;
+        self.form(worker, example);
         let Worker { sum, dense, biases, rows, workspace, squares: of, products, .. } = worker;
         let dense_gain = self.constants.gain(0, dense.len());
         let bias_gain = self.constants.gain(late.end, weights - late.end);
@@ -310,11 +285,10 @@ impl Pass<'_> {
         }
     }
 
-    /// Forms what is formed of one example's gradient: the materialised parts, the biases of
-    /// outer products, and the rows that it uses.
+    /// Forms what is formed of one example's gradient besides its materialised parts, which are
+    /// there: the biases of outer products, and the rows that it uses.
     fn form(&self, worker: &mut Worker, example: usize) {
         let Worker { dense, biases, rows, workspace, .. } = worker;
-        workspace.dense(self.engine, example, dense);
         self.constants.centre_part(0, dense);
         let first = self.constants.tables.end;
         for (outer, _) in &self.constants.outers {

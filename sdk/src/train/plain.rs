@@ -51,12 +51,13 @@ impl<'a> PlainGradient<'a> {
         let mut lanes: Vec<_> = lanes.into_iter().flatten().collect();
         lanes.sort_unstable_by_key(|(lane, _)| *lane);
         let order = &self.model.engine().order;
-        let mut sum = vec![0.0; order.len()];
+        let mut total = vec![0.0; order.len()];
         for (_, worker) in lanes {
-            let flat = order.iter().zip(&worker.sum);
-            flat.for_each(|(flat, value)| sum[*flat as usize] += value);
+            total.iter_mut().zip(&worker.sum).for_each(|(total, value)| *total += value);
             self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
         }
+        let mut sum = vec![0.0; order.len()];
+        order.iter().zip(total).for_each(|(flat, value)| sum[*flat as usize] = value);
         Ok(sum)
     }
 

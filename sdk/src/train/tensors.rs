@@ -31,13 +31,15 @@ impl TensorPass<'_> {
     pub(super) fn add(&self, worker: &mut Worker, indices: &[usize]) -> Result<(), Error> {
         let size = (MOST_VALUES / self.parameters.len()).clamp(1, MOST_EXAMPLES);
         let count = indices.len() * self.views.each;
-        let mut mean = Vec::new();
+        let mut sum = Vec::new();
         for start in (0..count).step_by(size) {
             let places = start..count.min(start + size);
             let mut gradients = self.gradients(indices, places.clone(), size)?;
             let gradients = gradients.chunks_exact_mut(self.parameters.len());
             for (place, gradient) in places.zip(gradients) {
-                self.add_view(worker, &mut mean, gradient, place % self.views.each);
+                if self.views.completes(place, gradient, &mut sum) {
+                    self.add_example(worker, gradient);
+                }
             }
         }
         Ok(())
@@ -70,26 +72,7 @@ impl TensorPass<'_> {
         Ok(self.tensors.gradients(parameters, batch).map_err(crate::nn::Error::from)?)
     }
 
-    /// Adds the gradient of one view to the mean; with the last one, the mean to the sum.
-    fn add_view(
-        &self,
-        worker: &mut Worker,
-        mean: &mut Vec<f32>,
-        gradient: &mut [f32],
-        view: usize,
-    ) {
-        let each = self.views.each;
-        if each > 1 {
-            mean.resize(gradient.len(), 0.0);
-            let share = 1.0 / each as f32;
-            for (sum, value) in mean.iter_mut().zip(&mut *gradient) {
-                *sum = if view == 0 { *value } else { *sum + *value };
-                *value = *sum * share;
-            }
-        }
-        if view + 1 < each {
-            return;
-        }
+    fn add_example(&self, worker: &mut Worker, gradient: &mut [f32]) {
         let constants = self.constants;
         let gain = constants.gain.as_deref();
         constants.centre_part(0, gradient);

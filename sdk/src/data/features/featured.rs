@@ -15,8 +15,8 @@ pub const MOST_KEPT: u64 = 1 << 28;
 ///
 /// [`Featured::advance`] computes them piece by piece; then it is a [`Dataset`] of what a
 /// model's layers take. [`Featured::again`] looks at the examples anew, and computes only
-/// those whose inputs have changed. Whether one has, is told by a hash of 64 bits. Of examples with
-/// several [views](Dataset::views) the example itself is taken.
+/// those whose inputs have changed. Whether one has, is told by a hash of 64 bits. Of examples
+/// with several [views](Dataset::views) the example itself is taken.
 #[derive(Default)]
 pub struct Featured {
     shape: Vec<usize>,
@@ -208,11 +208,7 @@ impl Dataset for Featured {
         if index >= self.done {
             return Err(Error::Index { index, len: self.done });
         }
-        for (found, expected) in [(input.len(), self.each()), (target.len(), self.target_len)] {
-            if found != expected {
-                return Err(Error::Buffer { found, expected });
-            }
-        }
+        self.check_buffers(input, target)?;
         input.copy_from_slice(&self.inputs[index * input.len()..][..input.len()]);
         target.copy_from_slice(&self.targets[index * target.len()..][..target.len()]);
         Ok(())

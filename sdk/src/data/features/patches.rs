@@ -312,19 +312,12 @@ fn add_mirrored(
     patches.resize(2 * straight, 0.0);
     let (from, to) = patches.split_at_mut(straight);
     let pieces = to.par_chunks_mut(piece).zip(from.par_chunks(piece));
-    pieces.try_for_each(|(to, from)| {
-        may_go_on().then(|| {
-            let rows = to.chunks_exact_mut(size).zip(from.chunks_exact(size));
-            rows.for_each(|(to, from)| {
-                to.iter_mut().zip(from.iter().rev()).for_each(|(t, f)| *t = *f)
-            });
-        })
-    })
+    pieces.try_for_each(|(to, from)| may_go_on().then(|| to.copy_from_slice(&mirror(from, size))))
 }
 
-/// A patch seen in a mirror, channel by channel.
-fn mirror(patch: &[f32], size: usize) -> Vec<f32> {
-    patch.chunks_exact(size).flat_map(|row| row.iter().rev().copied()).collect()
+/// Patches seen in a mirror, channel by channel.
+fn mirror(patches: &[f32], size: usize) -> Vec<f32> {
+    patches.chunks_exact(size).flat_map(|row| row.iter().rev().copied()).collect()
 }
 
 /// Mean of the patches, and the factor of their covariance with `ridge` on its diagonal; none
