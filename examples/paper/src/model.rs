@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::source::TOKEN_WORDS;
 
+/// Values of a hidden layer, of the perceptron and of the transformer's feed-forward part.
+const HIDDEN: usize = 64;
+
 /// A network, for whatever input and classes the data have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -49,7 +52,7 @@ impl Network {
             Self::CifarCnnRelu => with_relu(ModelSpec::cifar_cnn()),
             Self::Linear => linear(shape, classes, true),
             Self::LinearHead => linear(shape, classes, false),
-            Self::Mlp => classifier(shape, mlp(shape.iter().product(), classes)),
+            Self::Mlp => ModelSpec::perceptron(shape.iter().product(), HIDDEN, classes),
             Self::Residual => classifier(shape, residual(shape[0], classes)),
             Self::Transformer => classifier(shape, transformer(classes)),
             Self::ScatterLinear => classifier(shape, scatter_linear(shape, classes)),
@@ -73,16 +76,6 @@ fn classifier(shape: &[usize], layers: Vec<LayerSpec>) -> ModelSpec {
     ModelSpec { input: shape.to_vec(), features: None, layers, loss: Loss::CrossEntropy }
 }
 
-fn mlp(inputs: usize, classes: usize) -> Vec<LayerSpec> {
-    const HIDDEN: usize = 64;
-    vec![
-        LayerSpec::Flatten,
-        LayerSpec::linear(inputs, HIDDEN),
-        LayerSpec::Tanh,
-        LayerSpec::linear(HIDDEN, classes),
-    ]
-}
-
 fn residual(channels: usize, classes: usize) -> Vec<LayerSpec> {
     let (mut layers, mut inputs) = (Vec::new(), channels);
     for outputs in [16, 32] {
@@ -99,7 +92,6 @@ fn residual(channels: usize, classes: usize) -> Vec<LayerSpec> {
 
 fn transformer(classes: usize) -> Vec<LayerSpec> {
     const WIDTH: usize = 32;
-    const HIDDEN: usize = 64;
     let norm = || LayerSpec::LayerNorm(LayerNorm::new(WIDTH));
     let attend = vec![norm(), LayerSpec::SelfAttention(SelfAttention::new(WIDTH, 4))];
     let (widen, narrow) = (LayerSpec::linear(WIDTH, HIDDEN), LayerSpec::linear(HIDDEN, WIDTH));

@@ -7,37 +7,30 @@
 
 use adafed::data::Examples;
 use adafed::data::features::Rotated;
-use adafed::privacy::{
-    ClipNorm, NoiseMultiplier, NoiseSeed, PrivacyPhase, PrivacyPlan, SamplingRate,
-};
+use adafed::privacy::{NoiseSeed, PrivacyPlan};
 
 use crate::Error;
-use crate::released::Releaser;
+use crate::released::{self, Releaser, Uses};
 use crate::settings::{SecondMoment, Settings};
 use crate::train::mixed;
 
 /// Tells this release's randomness from that of training.
 const PURPOSE: u64 = u64::MAX;
 
-/// The plan of the release: one step over all examples, of vectors of about unit length.
+/// The vectors of which the moment is, are about of unit length.
+const CLIP: f64 = 1.0;
+
+/// The plan of the release: over the examples of all devices together.
 ///
 /// # Errors
 /// Never in practice: the constants are valid.
 pub(crate) fn privacy(
     training: &PrivacyPlan,
-    noise_multiplier: NoiseMultiplier,
+    uses: Uses,
     examples: usize,
 ) -> Result<PrivacyPlan, Error> {
-    let phase = |rounds| PrivacyPhase { rounds, noise_multiplier };
-    Ok(PrivacyPlan {
-        rate: SamplingRate::new(1.0)?,
-        nominal_examples: examples as u32,
-        clip: ClipNorm::new(1.0)?,
-        local_steps: 1,
-        warmup: phase(0),
-        main: phase(1),
-        ..*training
-    })
+    let nominal_examples = examples as u32;
+    Ok(PrivacyPlan { nominal_examples, ..released::privacy(training, uses, CLIP)? })
 }
 
 /// Whitens by the released second moment of `train`.

@@ -9,6 +9,7 @@ use adafed::privacy::{
 };
 use adafed::wire::{RoundPlan, TaskId, TaskPlan};
 
+use crate::released::Uses;
 use crate::settings::{Quantile, Ranking, SecondMoment, Settings};
 use crate::{Error, moment, quantile};
 
@@ -63,14 +64,8 @@ pub(crate) fn plans(
         warmup: phase(warmup),
         main: phase(rounds.saturating_sub(warmup)),
     };
-    let counts = match (settings.quantile, noise.counts) {
-        (Some(Quantile { batch, .. }), Some(noise)) => {
-            let rate = self::rate(batch, examples)?;
-            Some(quantile::privacy(&privacy, rate, noise)?)
-        }
-        _ => None,
-    };
-    let second_moment = noise.second_moment.map(|noise| moment::privacy(&privacy, noise, examples));
+    let counts = noise.counts.map(|uses| quantile::privacy(&privacy, uses)).transpose()?;
+    let second_moment = noise.second_moment.map(|uses| moment::privacy(&privacy, uses, examples));
     let second_moment = second_moment.transpose()?;
     let training = task(settings, spec, layout, privacy)?;
     Ok(Plans { training, second_moment, counts })
@@ -132,8 +127,8 @@ fn rate(batch: usize, examples: usize) -> Result<SamplingRate, Error> {
 /// The noise of each kind of release.
 struct Noise {
     step: NoiseMultiplier,
-    second_moment: Option<NoiseMultiplier>,
-    counts: Option<NoiseMultiplier>,
+    second_moment: Option<Uses>,
+    counts: Option<Uses>,
 }
 
 /// Noise multipliers that together meet the budget: a release beside training has its share of
@@ -169,7 +164,10 @@ fn multipliers(
     let mut shapes: Vec<PhaseShape> = beside.into_iter().map(shape).collect();
     shapes.push(training);
     let base = noise_multiplier(target, &shapes)?.value();
-    let mut all = shapes.iter().map(|shape| NoiseMultiplier::new(base * shape.relative_noise));
+    let mut all = shapes.iter().map(|shape| {
+        let noise_multiplier = NoiseMultiplier::new(base * shape.relative_noise)?;
+        Ok::<_, Error>(Uses { rate: shape.rate, rounds: shape.steps, noise_multiplier })
+    });
     Ok(Noise {
         second_moment: settings.second_moment().and_then(|_| all.next()).transpose()?,
         counts: settings.quantile.and_then(|_| all.next()).transpose()?,

@@ -4,21 +4,19 @@
 //! Clipping to C_t is dividing by the scale C_t / C, and clipping to the C of the plan: so the
 //! noise is that of the norm that clipped. The scale is not put back: steps keep the length that
 //! they have at C, as gradients become shorter (De et al., Unlocking High-Accuracy Differentially
-//! Private Image Classification through Scale, 2022, normalise likewise). The share of examples below C_t is released each round,
-//! from a sample of its own, with noise of its own that the ledger is charged for, over a public
-//! divisor.
+//! Private Image Classification through Scale, 2022, normalise likewise). The share of examples
+//! below C_t is released each round, from a sample of its own, with noise of its own that the
+//! ledger is charged for, over a public divisor.
 
 use std::borrow::Cow;
 
-use adafed::algorithm::{Mask, Standardisation};
+use adafed::algorithm::{Mask, ScaleRule, Standardisation};
 use adafed::data::{self, Dataset, Examples};
 use adafed::nn::BoundModel;
-use adafed::privacy::{
-    ClipNorm, NoiseMultiplier, NoiseSeed, PrivacyPhase, PrivacyPlan, SamplingRate,
-};
+use adafed::privacy::{NoiseSeed, PrivacyPlan};
 
 use crate::Error;
-use crate::released::Releaser;
+use crate::released::{self, Releaser, Uses};
 use crate::settings::{Quantile, Settings};
 use crate::train::mixed;
 
@@ -31,20 +29,8 @@ const VOTE: f64 = 0.5;
 ///
 /// # Errors
 /// Never in practice: the constants are valid.
-pub(crate) fn privacy(
-    training: &PrivacyPlan,
-    rate: SamplingRate,
-    noise_multiplier: NoiseMultiplier,
-) -> Result<PrivacyPlan, Error> {
-    let phase = |rounds| PrivacyPhase { rounds, noise_multiplier };
-    Ok(PrivacyPlan {
-        rate,
-        clip: ClipNorm::new(VOTE)?,
-        local_steps: 1,
-        warmup: phase(0),
-        main: phase(training.rounds()),
-        ..*training
-    })
+pub(crate) fn privacy(training: &PrivacyPlan, uses: Uses) -> Result<PrivacyPlan, Error> {
+    released::privacy(training, uses, VOTE)
 }
 
 /// The clip norm of the next round.
@@ -69,9 +55,7 @@ impl Tracker {
         privacy: &PrivacyPlan,
         seed: u64,
     ) -> Result<Self, Error> {
-        if settings.scale.rule != adafed::algorithm::ScaleRule::None
-            || settings.augmentation.is_some()
-        {
+        if settings.scale.rule != ScaleRule::None || settings.augmentation.is_some() {
             let expected = "no scale and no augmentation beside it".to_owned();
             return Err(Error::Settings { what: "quantile", expected });
         }

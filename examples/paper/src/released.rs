@@ -4,7 +4,10 @@
 use adafed::algorithm::{Mask, ReleasedGradient, ReleasedSum, Retention, Standardisation};
 use adafed::data::Dataset;
 use adafed::nn::{LayerSpec, Linear, Loss, Model, ModelSpec};
-use adafed::privacy::{EphemeralStore, Ledger, NoiseSeed, PrivacyPlan};
+use adafed::privacy::{
+    ClipNorm, EphemeralStore, Ledger, NoiseMultiplier, NoiseSeed, PrivacyPhase, PrivacyPlan,
+    SamplingRate,
+};
 use adafed::train::{LocalRound, Setting};
 use adafed::wire::TaskPlan;
 
@@ -12,6 +15,25 @@ use crate::Error;
 use crate::plan::task;
 use crate::settings::Settings;
 use crate::train::policy;
+
+/// How often something is released beside training, and by what noise.
+#[derive(Clone, Copy)]
+pub(crate) struct Uses {
+    pub(crate) rate: SamplingRate,
+    pub(crate) rounds: u64,
+    pub(crate) noise_multiplier: NoiseMultiplier,
+}
+
+/// The plan of releases beside `training`, one step a round, of vectors of up to `clip`.
+///
+/// # Errors
+/// A clip norm that is none.
+pub(crate) fn privacy(training: &PrivacyPlan, uses: Uses, clip: f64) -> Result<PrivacyPlan, Error> {
+    let Uses { rate, rounds, noise_multiplier } = uses;
+    let phase = |rounds| PrivacyPhase { rounds, noise_multiplier };
+    let (local_steps, warmup, main) = (1, phase(0), phase(rounds));
+    Ok(PrivacyPlan { rate, clip: ClipNorm::new(clip)?, local_steps, warmup, main, ..*training })
+}
 
 /// A device that releases the gradient at zero of a linear layer `inputs -> outputs` without
 /// bias, under the mean squared error: with targets t it is `-(2 / outputs) t x^T` an example.
