@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::Error;
-use crate::experiment::{Axis, Cell, Experiment, Position, holds, plain};
+use crate::experiment::{Arm, Axis, Cell, Experiment, Position, holds, plain};
 use crate::result::{CellResult, Summary, write_whole};
 use crate::run::Runner;
 
@@ -63,7 +63,7 @@ pub(crate) fn render(experiments: &[Experiment], results: &Path, docs: &Path) ->
     let pages = experiments.iter().map(|experiment| Page::new(experiment, &runner));
     let pages = pages.collect::<Result<Vec<_>, _>>()?;
     remove_plots(&docs.join("results"))?;
-    let mut page = HEAD.to_owned() + &table::targets(&pages);
+    let mut page = HEAD.to_owned() + &table::targets(&pages) + &table::verdicts(&pages);
     for content in &pages {
         section(content, docs, &mut page)?;
     }
@@ -91,14 +91,15 @@ fn section(page: &Page<'_>, docs: &Path, text: &mut String) -> Result<(), Error>
         text.push_str(&table::accuracies(page, at));
         text.push_str(&table::differences(page, at));
         text.push_str(&table::arms(page, at));
-        if let Some(svg) = plot::accuracies(page, at)? {
-            let file = if page.outer.len() > 1 {
-                format!("{name}-{index}.svg")
-            } else {
-                format!("{name}.svg")
-            };
-            write_whole(&docs.join("results"), &file, &svg)?;
-            let _ = writeln!(text, "![{title}](results/{file})\n");
+        let part = if page.outer.len() > 1 { format!("{name}-{index}") } else { name.clone() };
+        let plots = [
+            (part.clone(), plot::accuracies(page, at)?),
+            (format!("{part}-differences"), plot::differences(page, at)?),
+        ];
+        for (file, svg) in plots {
+            let Some(svg) = svg else { continue };
+            write_whole(&docs.join("results"), &format!("{file}.svg"), &svg)?;
+            let _ = writeln!(text, "![{title}](results/{file}.svg)\n");
         }
     }
     let seeds =
@@ -149,15 +150,34 @@ impl<'a> Page<'a> {
         self.known.iter().filter(here).map(|known| known.result.as_ref()).collect()
     }
 
-    /// Differences from the baseline over the seeds that both have.
-    fn difference(result: Option<&CellResult>, baseline: Option<&CellResult>) -> Option<Summary> {
-        let (result, baseline) = (result?, baseline?);
-        let pairs = result.seeds.iter().filter_map(|own| {
-            let other = baseline.seeds.iter().find(|other| other.seed == own.seed)?;
-            Some(own.reported() - other.reported())
-        });
-        Summary::of(&pairs.collect::<Vec<_>>())
+    /// Differences from the baseline of all arms that have any, where there is a baseline.
+    fn differences(&self, at: &Position) -> Vec<Differences<'a>> {
+        let Some(baseline) = &self.experiment.baseline else { return Vec::new() };
+        let against = self.row(baseline, at);
+        let of = |arm: &'a Arm| {
+            let row = self.row(&arm.name, at);
+            let columns = row.iter().zip(&against).map(|(own, other)| difference(*own, *other));
+            Differences { arm, columns: columns.collect() }
+        };
+        let others = self.experiment.arms.iter().filter(|arm| arm.name != *baseline);
+        others.map(of).filter(|arm| arm.columns.iter().any(Option::is_some)).collect()
     }
+}
+
+/// What an arm differs by from the baseline, column by column.
+struct Differences<'a> {
+    arm: &'a Arm,
+    columns: Vec<Option<Summary>>,
+}
+
+/// The difference over the seeds that both have.
+fn difference(result: Option<&CellResult>, baseline: Option<&CellResult>) -> Option<Summary> {
+    let (result, baseline) = (result?, baseline?);
+    let pairs = result.seeds.iter().filter_map(|own| {
+        let other = baseline.seeds.iter().find(|other| other.seed == own.seed)?;
+        Some(own.reported() - other.reported())
+    });
+    Summary::of(&pairs.collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -168,7 +188,7 @@ mod tests {
     const TEXT: &str = r#"
         title = "Tiny"
         text = "About."
-        seeds = 2
+        seeds = 3
         baseline = "plain"
         [settings]
         data = "digits"
@@ -213,9 +233,9 @@ mod tests {
         let experiment = Experiment::read(&file).unwrap();
         let mut runner = Runner::new(Default::default(), Some(results.clone()));
         let cells = experiment.cells().unwrap();
-        // All but the oracle at epsilon 4, whose second seed is missing, too.
+        // All but the oracle at epsilon 4, whose third seed is missing, too.
         for cell in &cells[..3] {
-            let seeds = if cell.arm == "plain" { &[1, 2][..] } else { &[1] };
+            let seeds = if cell.arm == "plain" { &[1, 2, 3][..] } else { &[1, 2] };
             let result = runner.run("tiny", cell, seeds, &mut Progress::new(0)).unwrap();
             let again = runner.run("tiny", cell, seeds, &mut Progress::new(0)).unwrap();
             assert_eq!(result.seeds[0].train_s, again.seeds[0].train_s, "it is not run again");
@@ -223,16 +243,23 @@ mod tests {
         render(&[experiment], &results, &docs).unwrap();
         let page = std::fs::read_to_string(docs.join("RESULTS.md")).unwrap();
         let row = |start: &str| page.lines().find(|line| line.starts_with(start)).unwrap();
-        assert!(row("| Plain |").contains("(2)") && !row("| Plain |").contains("cargo"));
+        assert!(row("| Plain |").contains("(3)") && !row("| Plain |").contains("cargo"));
         let masked = row("| Masked (NOT private) |");
         assert!(masked.contains("not run | `cargo paper -- run tiny --arm oracle`"), "{masked}");
         assert_eq!(row("| *Others* |"), "| *Others* | 12.30 |  |  |");
         assert!(row("| Tiny: Plain | epsilon=4 | 101.00 (nobody) |").contains("missed by"));
         assert!(row("| Tiny: Masked | epsilon=4 | 1.00 (everybody) |").contains("not run"));
-        assert!(page.contains("| against plain | 1 | 4 |") && page.contains("(1 seed)"));
-        assert!(page.contains("![Tiny](results/tiny.svg)"));
-        let svg = std::fs::read_to_string(docs.join("results/tiny.svg")).unwrap();
-        assert!(svg.starts_with("<svg") && svg.contains("Accuracy (%)"));
+        assert!(page.contains("| against plain | 1 | 4 |"));
+        let verdict: Vec<&str> = row("| Tiny | Plain |").split(" | ").collect();
+        let counted = verdict[2..5].iter().map(|count| count.parse::<u32>().unwrap());
+        assert_eq!(counted.sum::<u32>(), 1, "{verdict:?}");
+        for (name, axis) in
+            [("tiny", "Accuracy (%)"), ("tiny-differences", "Difference from Plain")]
+        {
+            assert!(page.contains(&format!("![Tiny](results/{name}.svg)")));
+            let svg = std::fs::read_to_string(docs.join(format!("results/{name}.svg"))).unwrap();
+            assert!(svg.starts_with("<svg") && svg.contains(axis));
+        }
     }
 
     #[test]

@@ -1,14 +1,22 @@
 //! Accuracy along an axis, one line an arm.
 
+use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::Page;
 use super::table::number;
+use super::{Differences, Page};
 use crate::Error;
 use crate::experiment::{Position, holds};
-use crate::result::CellResult;
+use crate::result::{CellResult, Summary};
 
 const SIZE: (u32, u32) = (760, 420);
+/// Width of the labels beside a plot of differences.
+const LABELS: u32 = 380;
+/// Width of the axis beside a plot of accuracies.
+const LEFT: u32 = 56;
+const LEGEND_LINE: u32 = 19;
+const DASH: i32 = 5;
 const FONT: (&str, i32) = ("sans-serif", 14);
 const INK: RGBColor = RGBColor(40, 44, 52);
 const GRID: RGBColor = RGBColor(222, 224, 228);
@@ -27,7 +35,7 @@ const COLOURS: [RGBColor; 8] = [
 /// A line of the plot.
 struct Line {
     label: String,
-    dashed: bool,
+    published: bool,
     /// Place on the axis, mean, deviation.
     points: Vec<(f64, f64, f64)>,
 }
@@ -48,15 +56,15 @@ pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> Result<Option<String
             Some((*place, summary.mean, summary.deviation.unwrap_or(0.0)))
         };
         let points = places.iter().zip(&row).filter_map(point).collect();
-        lines.push(Line { label: arm.label.clone(), dashed: false, points });
+        lines.push(Line { label: arm.label.clone(), published: false, points });
     }
     for published in page.experiment.published.iter().filter(|p| holds(&p.at, at)) {
         let value = |place: &f64| Some((*place, *published.values.get(&place.to_string())?, 0.0));
         let points = places.iter().filter_map(value).collect();
-        lines.push(Line { label: published.label.clone(), dashed: true, points });
+        lines.push(Line { label: published.label.clone(), published: true, points });
     }
     lines.retain(|line| !line.points.is_empty());
-    if lines.iter().all(|line| line.dashed) {
+    if lines.iter().all(|line| line.published) {
         return Ok(None);
     }
     let mut svg = String::new();
@@ -66,8 +74,13 @@ pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> Result<Option<String
 }
 
 fn draw(svg: &mut String, lines: &[Line], axis: &str) -> Result<(), Box<dyn std::error::Error>> {
-    let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    let styles = || (0..).zip(lines).map(|(i, line)| Style::new(i, line.published));
+    let legend: Vec<(Style, &str)> =
+        styles().zip(lines).map(|(style, line)| (style, line.label.as_str())).collect();
+    let area =
+        SVGBackend::with_string(svg, (SIZE.0, SIZE.1 + legend_height(&legend))).into_drawing_area();
     area.fill(&WHITE)?;
+    let (plot, below) = area.split_vertically(SIZE.1);
     let points = || lines.iter().flat_map(|line| &line.points);
     let range = |of: fn(&(f64, f64, f64)) -> f64| {
         let (low, high) =
@@ -75,12 +88,11 @@ fn draw(svg: &mut String, lines: &[Line], axis: &str) -> Result<(), Box<dyn std:
         let air = 0.06 * (high - low).max(0.5);
         low - air..high + air
     };
-    let mut chart = ChartBuilder::on(&area)
+    let mut chart = ChartBuilder::on(&plot)
         .margin(12)
         .x_label_area_size(44)
-        .y_label_area_size(56)
+        .y_label_area_size(LEFT)
         .build_cartesian_2d(range(|p| p.0), range(|p| p.1))?;
-    let text = || FONT.into_font().color(&INK);
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -92,26 +104,172 @@ fn draw(svg: &mut String, lines: &[Line], axis: &str) -> Result<(), Box<dyn std:
         .x_desc(axis)
         .y_desc("Accuracy (%)")
         .draw()?;
-    for (index, line) in lines.iter().enumerate() {
-        let colour = COLOURS[index % COLOURS.len()];
+    for (style, line) in styles().zip(lines) {
         let places = line.points.iter().map(|(x, y, _)| (*x, *y));
-        let width = if line.dashed { 1 } else { 3 };
-        let series = LineSeries::new(places, colour.filled().stroke_width(width)).point_size(3);
-        chart.draw_series(series)?.label(&line.label).legend(move |at| {
-            PathElement::new([at, (at.0 + 20, at.1)], colour.stroke_width(width))
-        });
+        match style.dashed {
+            false => drop(chart.draw_series(LineSeries::new(places.clone(), style.line()))?),
+            true => drop(chart.draw_series(DashedLineSeries::new(
+                places.clone(),
+                DASH,
+                DASH,
+                style.line(),
+            ))?),
+        }
+        chart.draw_series(places.map(|place| Circle::new(place, 3, style.colour.filled())))?;
         let whiskers = line.points.iter().filter(|point| point.2 > 0.0).map(|(x, y, deviation)| {
-            PathElement::new([(*x, y - deviation), (*x, y + deviation)], colour.stroke_width(1))
+            PathElement::new([(*x, y - deviation), (*x, y + deviation)], style.colour)
         });
         chart.draw_series(whiskers)?;
     }
+    draw_legend(&below, &legend, LEFT as i32)?;
+    area.present()?;
+    Ok(())
+}
+
+fn text() -> TextStyle<'static> {
+    TextStyle::from(FONT.into_font()).color(&INK)
+}
+
+/// How a line looks.
+#[derive(Clone, Copy)]
+struct Style {
+    colour: RGBColor,
+    width: u32,
+    dashed: bool,
+}
+
+impl Style {
+    /// The style of the line of that number: dashes tell lines of one colour apart.
+    const fn new(number: usize, thin: bool) -> Self {
+        let colour = COLOURS[number % COLOURS.len()];
+        Self { colour, width: if thin { 1 } else { 2 }, dashed: number >= COLOURS.len() }
+    }
+
+    fn line(self) -> ShapeStyle {
+        self.colour.stroke_width(self.width)
+    }
+}
+
+fn legend_height(entries: &[(Style, &str)]) -> u32 {
+    LEGEND_LINE * entries.len() as u32 + 8
+}
+
+/// One line of text for each entry, from `left` on.
+fn draw_legend(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    entries: &[(Style, &str)],
+    left: i32,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let right_of = text().pos(Pos::new(HPos::Left, VPos::Center));
+    for (number, (style, label)) in (0..).zip(entries) {
+        let y = LEGEND_LINE as i32 * number + 8;
+        let stroke = |from: i32, to: i32| {
+            area.draw(&PathElement::new([(left + from, y), (left + to, y)], style.line()))
+        };
+        match style.dashed {
+            false => stroke(0, 24)?,
+            true => (0..3).try_for_each(|dash| stroke(9 * dash, 9 * dash + DASH))?,
+        }
+        area.draw_text(label, &right_of, (left + 32, y))?;
+    }
+    Ok(())
+}
+
+/// What the arms differ by from the baseline, with confidence intervals, as SVG; none where no
+/// arm has an interval.
+///
+/// # Errors
+/// Where the library fails.
+pub(super) fn differences(page: &Page<'_>, at: &Position) -> Result<Option<String>, Error> {
+    let arms = page.differences(at);
+    let intervals = |arm: &Differences<'_>| -> Vec<Option<(f64, f64)>> {
+        let interval = |summary: Summary| Some((summary.mean, summary.half_width()?));
+        arm.columns.iter().map(|summary| summary.and_then(interval)).collect()
+    };
+    let rows: Vec<(&str, Vec<Option<(f64, f64)>>)> =
+        arms.iter().map(|arm| (arm.arm.label.as_str(), intervals(arm))).collect();
+    let Some(baseline) = page.experiment.baseline.as_deref() else { return Ok(None) };
+    if rows.iter().all(|(_, row)| row.iter().all(Option::is_none)) {
+        return Ok(None);
+    }
+    let titles: Vec<String> = match page.columns.values.is_empty() {
+        true => Vec::new(),
+        false => page.titles().iter().map(|t| format!("{} {t}", page.columns.name)).collect(),
+    };
+    let axis = format!("Difference from {} (points)", super::table::label_of(page, baseline));
+    let mut svg = String::new();
+    draw_differences(&mut svg, &rows, &titles, &axis)
+        .map_err(|error| Error::Plot { reason: error.to_string() })?;
+    Ok(Some(svg))
+}
+
+fn draw_differences(
+    svg: &mut String,
+    rows: &[(&str, Vec<Option<(f64, f64)>>)],
+    titles: &[String],
+    axis: &str,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let known = || rows.iter().flat_map(|(_, row)| row.iter().flatten());
+    let low = known().map(|(mean, half)| mean - half).fold(0.0, f64::min);
+    let high = known().map(|(mean, half)| mean + half).fold(0.0, f64::max);
+    let air = 0.06 * (high - low).max(0.1);
+    // A line for each column that has an interval, and one between arms.
+    let has = |column: &usize| rows.iter().any(|(_, row)| row[*column].is_some());
+    let used: Vec<usize> = (0..rows[0].1.len()).filter(has).collect();
+    let step = used.len() + 1;
+    let lines = (rows.len() * step) as f64;
+    let entry = |column: &usize| Some((Style::new(*column, false), titles.get(*column)?.as_str()));
+    let legend: Vec<(Style, &str)> = used.iter().filter_map(entry).collect();
+    let height = 68 + rows.len() as u32 * (11 * step as u32).max(22);
+    let area = SVGBackend::with_string(svg, (LABELS + SIZE.0 / 2, height + legend_height(&legend)))
+        .into_drawing_area();
+    area.fill(&WHITE)?;
+    let (plot, below) = area.split_vertically(height);
+    let mut chart = ChartBuilder::on(&plot)
+        .margin(12)
+        .x_label_area_size(44)
+        .y_label_area_size(LABELS)
+        .build_cartesian_2d(low - air..high + air, lines..0.0)?;
     chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE)
-        .border_style(GRID)
-        .label_font(text())
+        .configure_mesh()
+        .disable_y_mesh()
+        .disable_y_axis()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(INK)
+        .label_style(text())
+        .axis_desc_style(text())
+        .x_labels(6)
+        // 0.0 is added because ticks count up to a negative 0.
+        .x_label_formatter(&|x| {
+            format!("{:.3}", x + 0.0).trim_end_matches('0').trim_end_matches('.').to_owned()
+        })
+        .x_desc(axis)
         .draw()?;
+    chart.draw_series([PathElement::new([(0.0, 0.0), (0.0, lines)], INK)])?;
+    for (place, column) in used.iter().enumerate() {
+        let style = Style::new(*column, false);
+        let points = || {
+            let height = |row: usize| (row * step + place) as f64 + 1.0;
+            let point = |(row, (_, of)): (usize, &(&str, Vec<_>))| {
+                let (mean, half): (f64, f64) = of[*column]?;
+                Some((height(row), mean, half))
+            };
+            rows.iter().enumerate().filter_map(point).collect::<Vec<_>>()
+        };
+        chart.draw_series(points().into_iter().map(|(y, mean, half)| {
+            PathElement::new([(mean - half, y), (mean + half, y)], style.line())
+        }))?;
+        let dot = |(y, mean, _)| Circle::new((mean, y), 4, style.colour.filled());
+        chart.draw_series(points().into_iter().map(dot))?;
+    }
+    let left_of = text().pos(Pos::new(HPos::Right, VPos::Center));
+    for (row, (label, _)) in rows.iter().enumerate() {
+        let middle = (row * step) as f64 + 0.5 * step as f64;
+        let (_, y) = chart.backend_coord(&(0.0, middle));
+        area.draw_text(label, &left_of, (LABELS as i32 - 4, y))?;
+    }
+    draw_legend(&below, &legend, LABELS as i32)?;
     area.present()?;
     Ok(())
 }

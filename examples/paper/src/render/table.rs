@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Known, Page};
+use super::{Differences, Known, Page};
 use crate::experiment::{Arm, Position, Target, holds, plain, shown};
-use crate::result::CellResult;
+use crate::result::{CellResult, Summary};
 
 /// What was to be reached, and what was.
 pub(super) fn targets(pages: &[Page<'_>]) -> String {
@@ -21,8 +21,7 @@ pub(super) fn targets(pages: &[Page<'_>]) -> String {
                 }
                 Some(summary) => format!("missed by {:.2}", least - summary.mean),
             };
-            let label = page.experiment.arms.iter().find(|known| known.name == *arm);
-            let label = label.map_or(arm.as_str(), |arm| arm.label.as_str());
+            let label = label_of(page, arm);
             let cells =
                 [shown(&known.cell.at), format!("{least:.2} ({of})"), accuracy(result), verdict];
             line(&mut rows, &format!("{}: {label}", page.experiment.title), &cells);
@@ -143,28 +142,101 @@ pub(super) fn arms(page: &Page<'_>, at: &Position) -> String {
 /// Gain or loss of every arm against the baseline.
 pub(super) fn differences(page: &Page<'_>, at: &Position) -> String {
     let Some(baseline) = &page.experiment.baseline else { return String::new() };
-    let against = page.row(baseline, at);
-    let others: Vec<&Arm> =
-        page.experiment.arms.iter().filter(|arm| arm.name != *baseline).collect();
     let mut rows = String::new();
-    for arm in others {
-        let row = page.row(&arm.name, at);
-        let difference = |(own, other): (&Option<&CellResult>, &Option<&CellResult>)| {
-            let Some(summary) = Page::difference(*own, *other) else { return String::new() };
-            match summary.half_width() {
+    for arm in page.differences(at) {
+        let cell = |difference: &Option<Summary>| match difference {
+            None => String::new(),
+            Some(summary) => match summary.half_width() {
                 Some(half) => format!("{:+.2} ± {half:.2}", summary.mean),
                 None => format!("{:+.2} (1 seed)", summary.mean),
-            }
+            },
         };
-        let cells: Vec<String> = row.iter().zip(&against).map(difference).collect();
-        if cells.iter().any(|cell| !cell.is_empty()) {
-            line(&mut rows, &label(arm, &row), &cells);
-        }
+        let cells: Vec<String> = arm.columns.iter().map(cell).collect();
+        line(&mut rows, &label(arm.arm, &page.row(&arm.arm.name, at)), &cells);
     }
     if rows.is_empty() {
         return rows;
     }
     format!("{}{rows}\n", head(page, &format!("against {baseline}"), false))
+}
+
+/// How many arms of each experiment gain, how many lose, and by how much at most.
+pub(super) fn verdicts(pages: &[Page<'_>]) -> String {
+    let (mut rows, mut all) = (String::new(), 0);
+    for page in pages {
+        let Some(baseline) = &page.experiment.baseline else { continue };
+        let mut known: Vec<Verdict> = Vec::new();
+        for at in &page.outer {
+            known.extend(page.differences(at).iter().flat_map(|arm| Verdict::of(page, at, arm)));
+        }
+        if known.is_empty() {
+            continue;
+        }
+        all += known.len();
+        known.sort_by(|a, b| b.mean.total_cmp(&a.mean));
+        let count = |sign| known.iter().filter(|verdict| verdict.sign == sign).count().to_string();
+        let extreme = |found: Option<&Verdict>| found.map_or(String::new(), Verdict::shown);
+        let cells = [
+            label_of(page, baseline).to_owned(),
+            count(1),
+            count(0),
+            count(-1),
+            extreme(known.iter().find(|verdict| verdict.sign == 1)),
+            extreme(known.iter().rev().find(|verdict| verdict.sign == -1)),
+        ];
+        line(&mut rows, &page.experiment.title, &cells);
+    }
+    if rows.is_empty() {
+        return rows;
+    }
+    let mut text = format!(
+        "## Where a mechanism pays\n\n\
+         Every arm of every experiment against its baseline, in all columns where both have two seeds \
+         or more:\nhow often the 95 % confidence interval of the difference lies above 0 (better), \
+         holds 0 (undecided)\nor lies below (worse). Of these {all} intervals about {:.0} leave out 0 \
+         by chance.\n\n",
+        0.05 * all as f64
+    );
+    let titles = ["against", "better", "undecided", "worse", "largest gain", "largest loss"];
+    line(&mut text, "experiment", &titles.map(str::to_owned));
+    line(&mut text, "---", &titles.map(|_| "---".to_owned()));
+    text + &rows + "\n"
+}
+
+/// A difference, and whether its interval lies above 0, around it or below.
+struct Verdict {
+    what: String,
+    mean: f64,
+    half: f64,
+    sign: i8,
+}
+
+impl Verdict {
+    fn of(page: &Page<'_>, at: &Position, arm: &Differences<'_>) -> Vec<Self> {
+        let titles = page.titles();
+        let verdict = |(title, summary): (&String, &Option<Summary>)| {
+            let (mean, half) = ((*summary)?.mean, (*summary)?.half_width()?);
+            let sign = i8::from(mean - half > 0.0) - i8::from(mean + half < 0.0);
+            let mut place = shown(at);
+            if !page.columns.values.is_empty() {
+                place = format!("{place} {}={title}", page.columns.name).trim().to_owned();
+            }
+            let label = label(arm.arm, &page.row(&arm.arm.name, at));
+            let what = if place.is_empty() { label } else { format!("{label}, {place}") };
+            Some(Self { what, mean, half, sign })
+        };
+        titles.iter().zip(&arm.columns).filter_map(verdict).collect()
+    }
+
+    fn shown(&self) -> String {
+        format!("{:+.2} ± {:.2}: {}", self.mean, self.half, self.what)
+    }
+}
+
+/// The label of the arm of that name.
+pub(super) fn label_of<'p>(page: &Page<'p>, name: &'p str) -> &'p str {
+    let arm = page.experiment.arms.iter().find(|arm| arm.name == name);
+    arm.map_or(name, |arm| arm.label.as_str())
 }
 
 fn head(page: &Page<'_>, corner: &str, commands: bool) -> String {
