@@ -180,16 +180,16 @@ fn draw_legend(
 ///
 /// # Errors
 /// Where the library fails.
-pub(super) fn differences(page: &Page<'_>, at: &Position) -> Result<Option<String>, Error> {
+pub(super) fn differences<'a>(page: &Page<'a>, at: &Position) -> Result<Option<String>, Error> {
     let arms = page.differences(at);
-    let intervals = |arm: &Differences<'_>| -> Vec<Option<(f64, f64)>> {
+    let row = |arm: &Differences<'a>| {
         let interval = |summary: Summary| Some((summary.mean, summary.half_width()?));
-        arm.columns.iter().map(|summary| summary.and_then(interval)).collect()
+        let intervals = arm.columns.iter().map(|summary| summary.and_then(interval)).collect();
+        Row { label: &arm.arm.label, intervals }
     };
-    let rows: Vec<(&str, Vec<Option<(f64, f64)>>)> =
-        arms.iter().map(|arm| (arm.arm.label.as_str(), intervals(arm))).collect();
+    let rows: Vec<Row<'_>> = arms.iter().map(row).collect();
     let Some(baseline) = page.experiment.baseline.as_deref() else { return Ok(None) };
-    if rows.iter().all(|(_, row)| row.iter().all(Option::is_none)) {
+    if rows.iter().all(|row| row.intervals.iter().all(Option::is_none)) {
         return Ok(None);
     }
     let titles: Vec<String> = match page.columns.values.is_empty() {
@@ -203,19 +203,26 @@ pub(super) fn differences(page: &Page<'_>, at: &Position) -> Result<Option<Strin
     Ok(Some(svg))
 }
 
+/// An arm in a plot of differences.
+struct Row<'a> {
+    label: &'a str,
+    /// Mean and half the width of its interval, column by column.
+    intervals: Vec<Option<(f64, f64)>>,
+}
+
 fn draw_differences(
     svg: &mut String,
-    rows: &[(&str, Vec<Option<(f64, f64)>>)],
+    rows: &[Row<'_>],
     titles: &[String],
     axis: &str,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let known = || rows.iter().flat_map(|(_, row)| row.iter().flatten());
+    let known = || rows.iter().flat_map(|row| row.intervals.iter().flatten());
     let low = known().map(|(mean, half)| mean - half).fold(0.0, f64::min);
     let high = known().map(|(mean, half)| mean + half).fold(0.0, f64::max);
     let air = 0.06 * (high - low).max(0.1);
     // A line for each column that has an interval, and one between arms.
-    let has = |column: &usize| rows.iter().any(|(_, row)| row[*column].is_some());
-    let used: Vec<usize> = (0..rows[0].1.len()).filter(has).collect();
+    let has = |column: &usize| rows.iter().any(|row| row.intervals[*column].is_some());
+    let used: Vec<usize> = (0..rows[0].intervals.len()).filter(has).collect();
     let step = used.len() + 1;
     let lines = (rows.len() * step) as f64;
     let entry = |column: &usize| Some((Style::new(*column, false), titles.get(*column)?.as_str()));
@@ -251,23 +258,23 @@ fn draw_differences(
         let style = Style::new(*column, false);
         let points = || {
             let height = |row: usize| (row * step + place) as f64 + 1.0;
-            let point = |(row, (_, of)): (usize, &(&str, Vec<_>))| {
-                let (mean, half): (f64, f64) = of[*column]?;
-                Some((height(row), mean, half))
+            let point = move |(number, row): (usize, &Row<'_>)| {
+                let (mean, half) = row.intervals[*column]?;
+                Some((height(number), mean, half))
             };
-            rows.iter().enumerate().filter_map(point).collect::<Vec<_>>()
+            rows.iter().enumerate().filter_map(point)
         };
-        chart.draw_series(points().into_iter().map(|(y, mean, half)| {
+        chart.draw_series(points().map(|(y, mean, half)| {
             PathElement::new([(mean - half, y), (mean + half, y)], style.line())
         }))?;
         let dot = |(y, mean, _)| Circle::new((mean, y), 4, style.colour.filled());
-        chart.draw_series(points().into_iter().map(dot))?;
+        chart.draw_series(points().map(dot))?;
     }
     let left_of = text().pos(Pos::new(HPos::Right, VPos::Center));
-    for (row, (label, _)) in rows.iter().enumerate() {
-        let middle = (row * step) as f64 + 0.5 * step as f64;
+    for (number, row) in rows.iter().enumerate() {
+        let middle = (number * step) as f64 + 0.5 * step as f64;
         let (_, y) = chart.backend_coord(&(0.0, middle));
-        area.draw_text(label, &left_of, (LABELS as i32 - 4, y))?;
+        area.draw_text(row.label, &left_of, (LABELS as i32 - 4, y))?;
     }
     draw_legend(&below, &legend, LABELS as i32)?;
     area.present()?;
