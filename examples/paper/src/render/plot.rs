@@ -1,5 +1,7 @@
 //! Accuracy along an axis, one line an arm.
 
+use std::ops::Range;
+
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -82,17 +84,13 @@ fn draw(svg: &mut String, lines: &[Line], axis: &str) -> Result<(), Box<dyn std:
     area.fill(&WHITE)?;
     let (plot, below) = area.split_vertically(SIZE.1);
     let points = || lines.iter().flat_map(|line| &line.points);
-    let range = |of: fn(&(f64, f64, f64)) -> f64| {
-        let (low, high) =
-            points().map(of).fold((f64::MAX, f64::MIN), |(l, h), x| (l.min(x), h.max(x)));
-        let air = 0.06 * (high - low).max(0.5);
-        low - air..high + air
-    };
+    let across = range(points().map(|(x, _, _)| *x));
+    let up = range(points().flat_map(|(_, y, deviation)| [y - deviation, y + deviation]));
     let mut chart = ChartBuilder::on(&plot)
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(LEFT)
-        .build_cartesian_2d(range(|p| p.0), range(|p| p.1))?;
+        .build_cartesian_2d(across, up)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -124,6 +122,13 @@ fn draw(svg: &mut String, lines: &[Line], axis: &str) -> Result<(), Box<dyn std:
     draw_legend(&below, &legend, LEFT as i32)?;
     area.present()?;
     Ok(())
+}
+
+/// From the least to the greatest, with some air.
+fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (low, high) = values.fold((f64::MAX, f64::MIN), |(l, h), x| (l.min(x), h.max(x)));
+    let air = 0.06 * (high - low).max(0.5);
+    low - air..high + air
 }
 
 fn text() -> TextStyle<'static> {
@@ -217,9 +222,8 @@ fn draw_differences(
     axis: &str,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let known = || rows.iter().flat_map(|row| row.intervals.iter().flatten());
-    let low = known().map(|(mean, half)| mean - half).fold(0.0, f64::min);
-    let high = known().map(|(mean, half)| mean + half).fold(0.0, f64::max);
-    let air = 0.06 * (high - low).max(0.1);
+    let ends = known().flat_map(|(mean, half)| [mean - half, mean + half]);
+    let across = range(ends.chain([0.0]));
     // A line for each column that has an interval, and one between arms.
     let has = |column: &usize| rows.iter().any(|row| row.intervals[*column].is_some());
     let used: Vec<usize> = (0..rows[0].intervals.len()).filter(has).collect();
@@ -236,7 +240,7 @@ fn draw_differences(
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(LABELS)
-        .build_cartesian_2d(low - air..high + air, lines..0.0)?;
+        .build_cartesian_2d(across, lines..0.0)?;
     chart
         .configure_mesh()
         .disable_y_mesh()
