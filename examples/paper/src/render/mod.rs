@@ -259,6 +259,7 @@ mod tests {
             assert!(page.contains(&format!("![Tiny](results/{name}.svg)")));
             let svg = std::fs::read_to_string(docs.join(format!("results/{name}.svg"))).unwrap();
             assert!(svg.starts_with("<svg") && svg.contains(axis));
+            assert!(svg.contains("Masked (NOT private)"));
         }
     }
 

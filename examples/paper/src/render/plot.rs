@@ -6,13 +6,15 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::table::number;
+use super::table::{label, label_of, number};
 use super::{Differences, Page};
 use crate::Error;
 use crate::experiment::{Position, holds};
 use crate::result::{CellResult, Summary};
 
-const SIZE: (u32, u32) = (760, 420);
+const WIDTH: u32 = 760;
+/// Height of a plot of accuracies, without its legend.
+const HEIGHT: u32 = 420;
 /// Width of the labels beside a plot of differences.
 const LABELS: u32 = 380;
 /// Width of the axis beside a plot of accuracies.
@@ -58,7 +60,7 @@ pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> Result<Option<String
             Some((*place, summary.mean, summary.deviation.unwrap_or(0.0)))
         };
         let points = places.iter().zip(&row).filter_map(point).collect();
-        lines.push(Line { label: arm.label.clone(), published: false, points });
+        lines.push(Line { label: label(arm, &row), published: false, points });
     }
     for published in page.experiment.published.iter().filter(|p| holds(&p.at, at)) {
         let value = |place: &f64| Some((*place, *published.values.get(&place.to_string())?, 0.0));
@@ -80,9 +82,9 @@ fn draw(svg: &mut String, lines: &[Line], axis: &str) -> Result<(), Box<dyn std:
     let legend: Vec<(Style, &str)> =
         styles().zip(lines).map(|(style, line)| (style, line.label.as_str())).collect();
     let area =
-        SVGBackend::with_string(svg, (SIZE.0, SIZE.1 + legend_height(&legend))).into_drawing_area();
+        SVGBackend::with_string(svg, (WIDTH, HEIGHT + legend_height(&legend))).into_drawing_area();
     area.fill(&WHITE)?;
-    let (plot, below) = area.split_vertically(SIZE.1);
+    let (plot, below) = area.split_vertically(HEIGHT);
     let points = || lines.iter().flat_map(|line| &line.points);
     let across = range(points().map(|(x, _, _)| *x));
     let up = range(points().flat_map(|(_, y, deviation)| [y - deviation, y + deviation]));
@@ -187,12 +189,12 @@ fn draw_legend(
 /// Where the library fails.
 pub(super) fn differences<'a>(page: &Page<'a>, at: &Position) -> Result<Option<String>, Error> {
     let arms = page.differences(at);
-    let row = |arm: &Differences<'a>| {
+    let row = |arm: &Differences<'_>| {
         let interval = |summary: Summary| Some((summary.mean, summary.half_width()?));
         let intervals = arm.columns.iter().map(|summary| summary.and_then(interval)).collect();
-        Row { label: &arm.arm.label, intervals }
+        Row { label: label(arm.arm, &page.row(&arm.arm.name, at)), intervals }
     };
-    let rows: Vec<Row<'_>> = arms.iter().map(row).collect();
+    let rows: Vec<Row> = arms.iter().map(row).collect();
     let Some(baseline) = page.experiment.baseline.as_deref() else { return Ok(None) };
     if rows.iter().all(|row| row.intervals.iter().all(Option::is_none)) {
         return Ok(None);
@@ -201,7 +203,7 @@ pub(super) fn differences<'a>(page: &Page<'a>, at: &Position) -> Result<Option<S
         true => Vec::new(),
         false => page.titles().iter().map(|t| format!("{} {t}", page.columns.name)).collect(),
     };
-    let axis = format!("Difference from {} (points)", super::table::label_of(page, baseline));
+    let axis = format!("Difference from {} (points)", label_of(page, baseline));
     let mut svg = String::new();
     draw_differences(&mut svg, &rows, &titles, &axis)
         .map_err(|error| Error::Plot { reason: error.to_string() })?;
@@ -209,15 +211,15 @@ pub(super) fn differences<'a>(page: &Page<'a>, at: &Position) -> Result<Option<S
 }
 
 /// An arm in a plot of differences.
-struct Row<'a> {
-    label: &'a str,
+struct Row {
+    label: String,
     /// Mean and half the width of its interval, column by column.
     intervals: Vec<Option<(f64, f64)>>,
 }
 
 fn draw_differences(
     svg: &mut String,
-    rows: &[Row<'_>],
+    rows: &[Row],
     titles: &[String],
     axis: &str,
 ) -> Result<(), Box<dyn std::error::Error>> {
@@ -232,8 +234,8 @@ fn draw_differences(
     let entry = |column: &usize| Some((Style::new(*column, false), titles.get(*column)?.as_str()));
     let legend: Vec<(Style, &str)> = used.iter().filter_map(entry).collect();
     let height = 68 + rows.len() as u32 * (11 * step as u32).max(22);
-    let area = SVGBackend::with_string(svg, (LABELS + SIZE.0 / 2, height + legend_height(&legend)))
-        .into_drawing_area();
+    let area =
+        SVGBackend::with_string(svg, (WIDTH, height + legend_height(&legend))).into_drawing_area();
     area.fill(&WHITE)?;
     let (plot, below) = area.split_vertically(height);
     let mut chart = ChartBuilder::on(&plot)
@@ -251,18 +253,21 @@ fn draw_differences(
         .label_style(text())
         .axis_desc_style(text())
         .x_labels(6)
-        // 0.0 is added because ticks count up to a negative 0.
         .x_label_formatter(&|x| {
-            format!("{:.3}", x + 0.0).trim_end_matches('0').trim_end_matches('.').to_owned()
+            // Ticks count up to a 0 that is not quite 0, from below.
+            let x = (1e3 * x).round() / 1e3 + 0.0;
+            x.to_string()
         })
-        .x_desc(axis)
         .draw()?;
+    // A long one reaches below the labels, where the library's own would leave the picture.
+    let to_the_right = text().pos(Pos::new(HPos::Right, VPos::Center));
+    area.draw_text(axis, &to_the_right, (WIDTH as i32 - 12, height as i32 - 20))?;
     chart.draw_series([PathElement::new([(0.0, 0.0), (0.0, lines)], INK)])?;
     for (place, column) in used.iter().enumerate() {
         let style = Style::new(*column, false);
         let points = || {
             let height = |row: usize| (row * step + place) as f64 + 1.0;
-            let point = move |(number, row): (usize, &Row<'_>)| {
+            let point = move |(number, row): (usize, &Row)| {
                 let (mean, half) = row.intervals[*column]?;
                 Some((height(number), mean, half))
             };
@@ -274,11 +279,10 @@ fn draw_differences(
         let dot = |(y, mean, _)| Circle::new((mean, y), 4, style.colour.filled());
         chart.draw_series(points().map(dot))?;
     }
-    let left_of = text().pos(Pos::new(HPos::Right, VPos::Center));
     for (number, row) in rows.iter().enumerate() {
         let middle = (number * step) as f64 + 0.5 * step as f64;
         let (_, y) = chart.backend_coord(&(0.0, middle));
-        area.draw_text(row.label, &left_of, (LABELS as i32 - 4, y))?;
+        area.draw_text(&row.label, &to_the_right, (LABELS as i32 - 4, y))?;
     }
     draw_legend(&below, &legend, LABELS as i32)?;
     area.present()?;

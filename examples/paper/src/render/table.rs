@@ -61,7 +61,8 @@ pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> String {
     text + "\n"
 }
 
-fn label(arm: &Arm, row: &[Option<&CellResult>]) -> String {
+/// The label of an arm, which says so where its runs are not private.
+pub(super) fn label(arm: &Arm, row: &[Option<&CellResult>]) -> String {
     let private = row.iter().flatten().all(|result| result.private);
     if private { arm.label.clone() } else { format!("{} (NOT private)", arm.label) }
 }
