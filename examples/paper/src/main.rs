@@ -52,7 +52,10 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Lists experiments and what is missing of them.
-    List,
+    List {
+        /// Shows the arms and cells of this one.
+        experiment: Option<String>,
+    },
     /// Runs what is missing of an experiment.
     Run(Run),
     /// Writes docs/RESULTS.md and its plots from the results.
@@ -110,7 +113,10 @@ fn main() -> ExitCode {
 fn execute(arguments: &Arguments) -> Result<(), Error> {
     let folder = &arguments.experiments;
     match &arguments.command {
-        Command::List => list(&experiment::all(folder)?, &arguments.results),
+        Command::List { experiment: None } => list(&experiment::all(folder)?, &arguments.results),
+        Command::List { experiment: Some(name) } => {
+            show(&experiment::one(folder, name)?, &arguments.results)
+        }
         Command::Run(run) => run_experiments(folder, run, &arguments.results),
         Command::Render { docs } => {
             render::render(&experiment::all(folder)?, &arguments.results, docs)
@@ -127,6 +133,17 @@ fn list(experiments: &[Experiment], results: &Path) -> Result<(), Error> {
             all += experiment.seeds(&cell.arm);
         }
         println!("{:24} {done:4} of {all:4} runs  {}", experiment.name, experiment.title);
+    }
+    Ok(())
+}
+
+fn show(experiment: &Experiment, results: &Path) -> Result<(), Error> {
+    let runner = Runner::new(PathBuf::new(), Some(results.to_owned()));
+    println!("{}\n\n{}\n", experiment.title, experiment.text.trim());
+    for cell in experiment.cells()? {
+        let done = runner.known(&experiment.name, &cell)?.map_or(0, |known| known.seeds.len());
+        let (at, seeds) = (experiment::shown(&cell.at), experiment.seeds(&cell.arm));
+        println!("--arm {:20} {at:16} {done} of {seeds} runs", cell.arm);
     }
     Ok(())
 }
@@ -155,9 +172,7 @@ fn run_one(experiment: &Experiment, run: &Run, runner: &mut Runner) -> Result<()
     let cells = if run.quick { experiment.quick_cells()? } else { experiment.cells()? };
     let cells: Vec<Cell> = cells.into_iter().filter(|cell| run.takes(cell)).collect();
     if cells.is_empty() {
-        let known: Vec<&str> = experiment.arms.iter().map(|arm| arm.name.as_str()).collect();
-        let name = run.arm.clone().unwrap_or_default();
-        return Err(Error::Unknown { what: "cell of the arm", name, known: known.join(", ") });
+        return Err(run.takes_none_of(experiment)?);
     }
     let seeds = |cell: &Cell| match run.seed {
         Some(seed) => vec![seed],
@@ -187,5 +202,23 @@ impl Run {
         };
         self.arm.as_ref().is_none_or(|arm| *arm == cell.arm)
             && (self.quick || self.at.iter().all(at))
+    }
+
+    /// Says what of an experiment there is instead of what was asked for.
+    fn takes_none_of(&self, experiment: &Experiment) -> Result<Error, Error> {
+        let is = |name: &String| experiment.arms.iter().any(|arm| arm.name == *name);
+        if let Some(name) = self.arm.clone().filter(|name| !is(name)) {
+            let known: Vec<&str> = experiment.arms.iter().map(|arm| arm.name.as_str()).collect();
+            return Ok(Error::Unknown { what: "arm", name, known: known.join(", ") });
+        }
+        let wanted: Vec<String> = self.at.iter().map(|(key, at)| format!("{key}={at}")).collect();
+        let axes = experiment.axes()?.into_iter().flat_map(|axis| {
+            axis.values.iter().map(|v| format!("{}={}", axis.name, plain(v))).collect::<Vec<_>>()
+        });
+        let known = match axes.collect::<Vec<_>>() {
+            axes if axes.is_empty() => "one cell for each arm, without --at".to_owned(),
+            axes => axes.join(", "),
+        };
+        Ok(Error::Unknown { what: "cell at", name: wanted.join(" "), known })
     }
 }

@@ -29,9 +29,10 @@ nothing here is typed. Each table is one experiment, described by a file in
   loss distributions, and by Renyi divergences beside it.
 - Noise energy is the variance that a round adds to all coordinates together, as a share of what
   DP-SGD adds. What is sent up is that of one device over the whole run.
-- A run is repeated to the last digit by its command, on a processor with the same instruction set:
-  its noise is drawn from the seed, so what it releases is not private; apart from the seed it is
-  what a device releases.
+- `cargo paper -- list NAME` shows the cells of an experiment, and
+  `cargo paper -- run NAME --arm ARM --at KEY=VALUE --seed SEED --json` repeats any run to the last
+  digit, on a processor with the same instruction set, and keeps nothing. Its noise is drawn from
+  the seed, so what it releases is not private; apart from the seed it is what a device releases.
 - `oracle` ranks by the gradients themselves. It is NOT private: it shows what a perfect ranking
   would give.
 
