@@ -15,7 +15,7 @@ const HEAD: &str = "\
 # Results
 
 Made by `cargo paper -- render` from the files in [examples/paper/results](../examples/paper/results);
-nothing here is typed. Each table is one experiment, described by a file in
+no figure here is typed. Each table is one experiment, described by a file in
 [examples/paper/experiments](../examples/paper/experiments).
 
 - Accuracies are percent on the test set, of the last model of a run (where `average` is set: of
@@ -37,6 +37,9 @@ nothing here is typed. Each table is one experiment, described by a file in
   would give.
 
 ";
+
+/// Written by hand, and without figures.
+const CONCLUSIONS: &str = include_str!("../../conclusions.md");
 
 /// A cell and what is there of it.
 struct Known {
@@ -64,7 +67,7 @@ pub(crate) fn render(experiments: &[Experiment], results: &Path, docs: &Path) ->
     let pages = experiments.iter().map(|experiment| Page::new(experiment, &runner));
     let pages = pages.collect::<Result<Vec<_>, _>>()?;
     remove_plots(&docs.join("results"))?;
-    let mut page = HEAD.to_owned() + &table::targets(&pages) + &table::verdicts(&pages);
+    let mut page = [HEAD, &table::targets(&pages), CONCLUSIONS, &table::verdicts(&pages)].concat();
     for content in &pages {
         section(content, docs, &mut page)?;
     }

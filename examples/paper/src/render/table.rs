@@ -133,11 +133,17 @@ pub(super) fn arms(page: &Page<'_>, at: &Position) -> String {
             energy.map_or(String::new(), |energy| format!("{energy:.2}")),
             format!("{:.1}", result.bytes_up as f64 / 1e6),
             format!("{:.0}", mean(result, |s| s.train_s)),
-            clip.map_or(String::new(), |clip| format!("{clip:.3}")),
+            clip.map_or(String::new(), significant),
         ];
         line(&mut text, &label(arm, row), &cells);
     }
     text + "\n"
+}
+
+/// A positive number with two digits that say something.
+fn significant(value: f64) -> String {
+    let places = (1.0 - value.log10().floor()).clamp(0.0, 12.0) as usize;
+    format!("{value:.places$}")
 }
 
 /// Gain or loss of every arm against the baseline.
