@@ -133,17 +133,16 @@ pub(super) fn arms(page: &Page<'_>, at: &Position) -> String {
             energy.map_or(String::new(), |energy| format!("{energy:.2}")),
             format!("{:.1}", result.bytes_up as f64 / 1e6),
             format!("{:.0}", mean(result, |s| s.train_s)),
-            clip.map_or(String::new(), significant),
+            clip.map_or(String::new(), small),
         ];
         line(&mut text, &label(arm, row), &cells);
     }
     text + "\n"
 }
 
-/// A positive number with two digits that say something.
-fn significant(value: f64) -> String {
-    let places = (1.0 - value.log10().floor()).clamp(0.0, 12.0) as usize;
-    format!("{value:.places$}")
+/// A clip norm, which may be very small.
+fn small(value: f64) -> String {
+    if value < 1e-3 { format!("{value:.1e}") } else { format!("{value:.3}") }
 }
 
 /// Gain or loss of every arm against the baseline.
