@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Differences, Known, Page};
 use crate::experiment::{Arm, Position, Target, holds, plain, shown};
-use crate::result::{CellResult, Summary};
+use crate::result::{CellResult, SeedResult, Summary};
 
 /// What was to be reached, and what was.
 pub(super) fn targets(pages: &[Page<'_>]) -> String {
@@ -99,8 +99,14 @@ fn costs(page: &Page<'_>, at: &Position) -> String {
     text
 }
 
-fn mean(result: &CellResult, of: fn(&crate::result::SeedResult) -> f64) -> f64 {
+fn mean(result: &CellResult, of: fn(&SeedResult) -> f64) -> f64 {
     result.seeds.iter().map(of).sum::<f64>() / result.seeds.len().max(1) as f64
+}
+
+/// The mean over the seeds that have the figure; none where no seed has.
+fn mean_known(result: &CellResult, of: fn(&SeedResult) -> Option<f64>) -> Option<f64> {
+    let known: Vec<f64> = result.seeds.iter().filter_map(of).collect();
+    Summary::of(&known).map(|summary| summary.mean)
 }
 
 /// What each arm costs, in the first column where all that ran did.
@@ -125,10 +131,8 @@ pub(super) fn arms(page: &Page<'_>, at: &Position) -> String {
     line(&mut text, "---", &titles.map(|_| "---".to_owned()));
     for (arm, row) in &rows {
         let Some(result) = row[column] else { continue };
-        let energy = result.seeds.iter().all(|seed| seed.noise_energy.is_some());
-        let energy = energy.then(|| mean(result, |s| s.noise_energy.unwrap_or(0.0)));
-        let clip = result.seeds.iter().all(|seed| seed.clip.is_some());
-        let clip = clip.then(|| mean(result, |s| s.clip.unwrap_or(0.0)));
+        let energy = mean_known(result, |seed| seed.noise_energy);
+        let clip = mean_known(result, |seed| seed.clip);
         let cells = [
             energy.map_or(String::new(), |energy| format!("{energy:.2}")),
             format!("{:.1}", result.bytes_up as f64 / 1e6),
