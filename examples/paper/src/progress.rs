@@ -1,11 +1,16 @@
-//! Progress over runs: a bar with the time left on a terminal, a line a run elsewhere.
+//! Progress over runs: a bar with the time left on a terminal; elsewhere a line a run, and a line a
+//! minute within a long one.
 
+use std::cell::Cell;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::train::Step;
+
+/// Between two lines within a run.
+const PAUSE: Duration = Duration::from_secs(60);
 
 /// Parts of one run on the bar.
 const PARTS: u64 = 1000;
@@ -14,6 +19,8 @@ const PARTS: u64 = 1000;
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     started: Instant,
+    /// When the last line was written.
+    last_line: Cell<Instant>,
     runs: u64,
     done: u64,
     what: String,
@@ -26,7 +33,8 @@ impl Progress {
             ProgressBar::new(runs * PARTS)
                 .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Self { bar, started: Instant::now(), runs, done: 0, what: String::new() }
+        let now = Instant::now();
+        Self { bar, started: now, last_line: Cell::new(now), runs, done: 0, what: String::new() }
     }
 
     /// A run begins.
@@ -41,6 +49,11 @@ impl Progress {
     pub(crate) fn step(&self, step: &Step) {
         if let Some(bar) = &self.bar {
             bar.set_position(self.done * PARTS + PARTS * step.round / step.rounds);
+        } else if self.last_line.get().elapsed() >= PAUSE {
+            self.last_line.set(Instant::now());
+            let (Step { round, rounds }, left) = (step, self.left(step.share()));
+            let run = self.done + 1;
+            eprintln!("{run}/{} {}: round {round} of {rounds}, {left} left", self.runs, self.what);
         }
     }
 
@@ -53,13 +66,18 @@ impl Progress {
                 bar.set_position(self.done * PARTS);
                 bar.suspend(|| eprintln!("{line}"));
             }
-            None => eprintln!("{line}, {} left", self.left()),
+            None => {
+                self.last_line.set(Instant::now());
+                eprintln!("{line}, {} left", self.left(0.0));
+            }
         }
     }
 
-    fn left(&self) -> HumanDuration {
-        let each = self.started.elapsed().as_secs_f64() / self.done.max(1) as f64;
-        HumanDuration(Duration::from_secs_f64(each * self.runs.saturating_sub(self.done) as f64))
+    /// The time left, after `share` of the run at hand.
+    fn left(&self, share: f64) -> HumanDuration {
+        let done = self.done as f64 + share;
+        let left = (self.runs as f64 - done).max(0.0) / done;
+        HumanDuration(self.started.elapsed().mul_f64(left))
     }
 }
 

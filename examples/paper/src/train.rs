@@ -26,6 +26,13 @@ pub(crate) struct Step {
     pub(crate) rounds: u64,
 }
 
+impl Step {
+    /// The share of the run that is done.
+    pub(crate) fn share(&self) -> f64 {
+        self.round as f64 / self.rounds as f64
+    }
+}
+
 /// What is trained.
 pub(crate) struct Trainer<'a> {
     pub(crate) settings: &'a Settings,
