@@ -187,7 +187,7 @@ fn draw_legend(
 ///
 /// # Errors
 /// Where the library fails.
-pub(super) fn differences<'a>(page: &Page<'a>, at: &Position) -> Result<Option<String>, Error> {
+pub(super) fn differences(page: &Page<'_>, at: &Position) -> Result<Option<String>, Error> {
     let arms = page.differences(at);
     let row = |arm: &Differences<'_>| {
         let interval = |summary: Summary| Some((summary.mean, summary.half_width()?));
