@@ -129,7 +129,7 @@ fn list(experiments: &[Experiment], results: &Path) -> Result<(), Error> {
     for experiment in experiments {
         let (mut done, mut all) = (0, 0);
         for cell in experiment.cells()? {
-            done += runner.known(&experiment.name, &cell)?.map_or(0, |known| known.seeds.len());
+            done += runner.done(&experiment.name, &cell)?;
             all += experiment.seeds(&cell.arm);
         }
         println!("{:24} {done:4} of {all:4} runs  {}", experiment.name, experiment.title);
@@ -141,7 +141,7 @@ fn show(experiment: &Experiment, results: &Path) -> Result<(), Error> {
     let runner = Runner::new(PathBuf::new(), Some(results.to_owned()));
     println!("{}\n\n{}\n", experiment.title, experiment.text.trim());
     for cell in experiment.cells()? {
-        let done = runner.known(&experiment.name, &cell)?.map_or(0, |known| known.seeds.len());
+        let done = runner.done(&experiment.name, &cell)?;
         let (at, seeds) = (experiment::shown(&cell.at), experiment.seeds(&cell.arm));
         println!("--arm {:20} {at:16} {done} of {seeds} runs", cell.arm);
     }

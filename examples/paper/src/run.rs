@@ -57,6 +57,14 @@ impl Runner {
         Ok(known)
     }
 
+    /// Runs that are there of a cell.
+    ///
+    /// # Errors
+    /// Those of [`Runner::known`].
+    pub(crate) fn done(&self, experiment: &str, cell: &Cell) -> Result<u64, Error> {
+        Ok(self.known(experiment, cell)?.map_or(0, |known| known.seeds.len() as u64))
+    }
+
     /// Runs the seeds of a cell that have no result yet.
     ///
     /// # Errors

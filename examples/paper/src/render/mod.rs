@@ -155,13 +155,13 @@ impl<'a> Page<'a> {
     }
 
     /// Differences from the baseline of all arms that have any, where there is a baseline.
-    fn differences(&self, at: &Position) -> Vec<Differences<'a>> {
+    fn differences(&self, at: &Position) -> Vec<Differences> {
         let Some(baseline) = &self.experiment.baseline else { return Vec::new() };
         let against = self.row(baseline, at);
-        let of = |arm: &'a Arm| {
+        let of = |arm: &Arm| {
             let row = self.row(&arm.name, at);
             let columns = row.iter().zip(&against).map(|(own, other)| difference(*own, *other));
-            Differences { arm, columns: columns.collect() }
+            Differences { label: table::label(arm, &row), columns: columns.collect() }
         };
         let others = self.experiment.arms.iter().filter(|arm| arm.name != *baseline);
         others.map(of).filter(|arm| arm.columns.iter().any(Option::is_some)).collect()
@@ -169,8 +169,8 @@ impl<'a> Page<'a> {
 }
 
 /// What an arm differs by from the baseline, column by column.
-struct Differences<'a> {
-    arm: &'a Arm,
+struct Differences {
+    label: String,
     columns: Vec<Option<Summary>>,
 }
 

@@ -1,4 +1,4 @@
-//! Accuracy along an axis, one line an arm.
+//! Accuracy along an axis, one line an arm; and what arms differ by from the baseline.
 
 use std::ops::Range;
 
@@ -188,13 +188,12 @@ fn draw_legend(
 /// # Errors
 /// Where the library fails.
 pub(super) fn differences(page: &Page<'_>, at: &Position) -> Result<Option<String>, Error> {
-    let arms = page.differences(at);
-    let row = |arm: &Differences<'_>| {
+    let row = |arm: Differences| {
         let interval = |summary: Summary| Some((summary.mean, summary.half_width()?));
         let intervals = arm.columns.iter().map(|summary| summary.and_then(interval)).collect();
-        Row { label: label(arm.arm, &page.row(&arm.arm.name, at)), intervals }
+        Row { label: arm.label, intervals }
     };
-    let rows: Vec<Row> = arms.iter().map(row).collect();
+    let rows: Vec<Row> = page.differences(at).into_iter().map(row).collect();
     let Some(baseline) = page.experiment.baseline.as_deref() else { return Ok(None) };
     if rows.iter().all(|row| row.intervals.iter().all(Option::is_none)) {
         return Ok(None);

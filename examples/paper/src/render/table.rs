@@ -30,11 +30,8 @@ pub(super) fn targets(pages: &[Page<'_>]) -> String {
     if rows.is_empty() {
         return rows;
     }
-    let mut text = "## Targets\n\n".to_owned();
-    let titles = ["at", "target", "mean of seeds", ""];
-    line(&mut text, "experiment", &titles.map(str::to_owned));
-    line(&mut text, "---", &titles.map(|_| "---".to_owned()));
-    text + &rows + "\n"
+    let titles = ["at", "target", "mean of seeds", ""].map(str::to_owned);
+    format!("## Targets\n\n{}{rows}\n", heading("experiment", &titles))
 }
 
 /// Accuracies of all arms, figures of others, and what the runs cost.
@@ -126,9 +123,7 @@ pub(super) fn arms(page: &Page<'_>, at: &Position) -> String {
         None => "arm".to_owned(),
     };
     let titles = ["noise energy", "sent up, MB", "seconds a run", "clip norm at the end"];
-    let mut text = String::new();
-    line(&mut text, &corner, &titles.map(str::to_owned));
-    line(&mut text, "---", &titles.map(|_| "---".to_owned()));
+    let mut text = heading(&corner, &titles.map(str::to_owned));
     for (arm, row) in &rows {
         let Some(result) = row[column] else { continue };
         let energy = mean_known(result, |seed| seed.noise_energy);
@@ -162,7 +157,7 @@ pub(super) fn differences(page: &Page<'_>, at: &Position) -> String {
             },
         };
         let cells: Vec<String> = arm.columns.iter().map(cell).collect();
-        line(&mut rows, &label(arm.arm, &page.row(&arm.arm.name, at)), &cells);
+        line(&mut rows, &arm.label, &cells);
     }
     if rows.is_empty() {
         return rows;
@@ -199,7 +194,7 @@ pub(super) fn verdicts(pages: &[Page<'_>]) -> String {
     if rows.is_empty() {
         return rows;
     }
-    let mut text = format!(
+    let about = format!(
         "## Where a mechanism pays\n\n\
          Every arm of every experiment against its baseline, in all columns where both have two seeds \
          or more:\nhow often the 95 % confidence interval of the difference lies above 0 (better), \
@@ -208,9 +203,7 @@ pub(super) fn verdicts(pages: &[Page<'_>]) -> String {
         0.05 * all as f64
     );
     let titles = ["against", "better", "undecided", "worse", "largest gain", "largest loss"];
-    line(&mut text, "experiment", &titles.map(str::to_owned));
-    line(&mut text, "---", &titles.map(|_| "---".to_owned()));
-    text + &rows + "\n"
+    about + &heading("experiment", &titles.map(str::to_owned)) + &rows + "\n"
 }
 
 /// A difference, and whether its interval lies above 0, around it or below.
@@ -222,7 +215,7 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn of(page: &Page<'_>, at: &Position, arm: &Differences<'_>) -> Vec<Self> {
+    fn of(page: &Page<'_>, at: &Position, arm: &Differences) -> Vec<Self> {
         let titles = page.titles();
         let verdict = |(title, summary): (&String, &Option<Summary>)| {
             let (mean, half) = ((*summary)?.mean, (*summary)?.half_width()?);
@@ -231,8 +224,8 @@ impl Verdict {
             if !page.columns.values.is_empty() {
                 place = format!("{place} {}={title}", page.columns.name).trim().to_owned();
             }
-            let label = label(arm.arm, &page.row(&arm.arm.name, at));
-            let what = if place.is_empty() { label } else { format!("{label}, {place}") };
+            let label = &arm.label;
+            let what = if place.is_empty() { label.clone() } else { format!("{label}, {place}") };
             Some(Self { what, mean, half, sign })
         };
         titles.iter().zip(&arm.columns).filter_map(verdict).collect()
@@ -254,8 +247,13 @@ fn head(page: &Page<'_>, corner: &str, commands: bool) -> String {
     if commands {
         titles.push("what is missing".to_owned());
     }
+    heading(corner, &titles)
+}
+
+/// The first two lines of a table.
+fn heading(corner: &str, titles: &[String]) -> String {
     let mut text = String::new();
-    line(&mut text, corner, &titles);
+    line(&mut text, corner, titles);
     line(&mut text, "---", &vec!["---".to_owned(); titles.len()]);
     text
 }
