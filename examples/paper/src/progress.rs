@@ -18,6 +18,9 @@ const PARTS: u64 = 1000;
 /// Progress over a number of runs, on standard error.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
+    /// Time of the runs that are done. Data and features do not count: runs share them.
+    spent: Duration,
+    /// When the run at hand began.
     started: Instant,
     /// When the last line was written.
     last_line: Cell<Instant>,
@@ -34,12 +37,22 @@ impl Progress {
                 .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         let now = Instant::now();
-        Self { bar, started: now, last_line: Cell::new(now), runs, done: 0, what: String::new() }
+        let (spent, last_line, what) = (Duration::ZERO, Cell::new(now), String::new());
+        Self { bar, spent, started: now, last_line, runs, done: 0, what }
+    }
+
+    /// Features are computed, which can take minutes.
+    pub(crate) fn features(&self) {
+        match &self.bar {
+            Some(bar) => bar.set_message("computing features"),
+            None => eprintln!("computing features"),
+        }
     }
 
     /// A run begins.
     pub(crate) fn start(&mut self, what: &str) {
         what.clone_into(&mut self.what);
+        self.started = Instant::now();
         if let Some(bar) = &self.bar {
             bar.set_message(format!("{}/{} {what}", self.done + 1, self.runs));
         }
@@ -60,6 +73,8 @@ impl Progress {
     /// The run has ended with this accuracy.
     pub(crate) fn done(&mut self, accuracy: f64) {
         self.done += 1;
+        self.spent += self.started.elapsed();
+        self.started = Instant::now();
         let line = format!("{}/{} {}: {accuracy:.2} %", self.done, self.runs, self.what);
         match &self.bar {
             Some(bar) => {
@@ -77,7 +92,7 @@ impl Progress {
     fn left(&self, share: f64) -> HumanDuration {
         let done = self.done as f64 + share;
         let left = (self.runs as f64 - done).max(0.0) / done;
-        HumanDuration(self.started.elapsed().mul_f64(left))
+        HumanDuration((self.spent + self.started.elapsed()).mul_f64(left))
     }
 }
 

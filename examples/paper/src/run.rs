@@ -82,7 +82,7 @@ impl Runner {
             return Ok(known.clone());
         }
         let (path, mut since) = (self.path(experiment, cell), Instant::now());
-        let split = self.prepare(&cell.settings)?;
+        let split = self.prepare(&cell.settings, progress)?;
         let scene = Scene::new(&cell.settings, split)?;
         let mut result = match known {
             Some(known) => known,
@@ -105,7 +105,11 @@ impl Runner {
     }
 
     /// The data of a run; features are kept for the next run with the same.
-    fn prepare(&mut self, settings: &Settings) -> Result<Cow<'_, Split>, Error> {
+    fn prepare(
+        &mut self,
+        settings: &Settings,
+        progress: &Progress,
+    ) -> Result<Cow<'_, Split>, Error> {
         let Settings { data, holdout, examples, features, .. } = settings;
         let key = serde_json::to_string(&(data, examples, features))?;
         // One at a time: features of a whole data set can be some gigabytes.
@@ -119,10 +123,12 @@ impl Runner {
                     None => split,
                 };
                 let whole = match (&self.cache, features) {
-                    (Some(cache), features) if *features != FeatureSettings::None => {
-                        cached(cache, &key, split, features)?
+                    (_, FeatureSettings::None) => split,
+                    (Some(cache), features) => cached(cache, &key, split, features, progress)?,
+                    (None, features) => {
+                        progress.features();
+                        features.apply(split)?
                     }
-                    _ => features.apply(split)?,
                 };
                 (key, whole)
             }
@@ -137,10 +143,12 @@ fn cached(
     key: &str,
     split: Split,
     features: &FeatureSettings,
+    progress: &Progress,
 ) -> Result<Split, Error> {
     if let Some(known) = cache.read(key, &split)? {
         return Ok(known);
     }
+    progress.features();
     let made = features.apply(split)?;
     cache.write(key, &made)?;
     Ok(made)

@@ -2,8 +2,9 @@
 //!
 //! A [`ModelSpec`] is plain data that travels with a task, fixed features included by their
 //! settings; [`Model`] is that description, checked and ready to run on one flat parameter
-//! vector, in the order of [`Model::layout`]. [`BoundModel::for_each_gradient`] is what private training needs:
-//! the gradient of every single example, one after the other in one reused buffer.
+//! vector, in the order of [`Model::layout`]. [`BoundModel::for_each_gradient`] is what private
+//! training needs: the gradient of every single example, one after the other in one reused
+//! buffer.
 //!
 //! A description, or a model written in Rust, is lowered to a graph of primitive
 //! operations. On the CPU, AdaFed's own kernels run it forwards and backwards in buffers
