@@ -28,9 +28,12 @@ use clap::{Parser, Subcommand};
 
 use crate::cache::Cache;
 pub(crate) use crate::error::Error;
-use crate::experiment::{Cell, Experiment, plain};
+use crate::experiment::{Cell, Experiment, plain, shown};
 use crate::progress::Progress;
 use crate::run::Runner;
+
+/// What stands behind a cell.
+const LEGEND: &str = "mean accuracy in % ± standard deviation (seeds)";
 
 /// Experiments of AdaFed: each is a file that names data, model, algorithm, budget and seeds.
 ///
@@ -139,11 +142,14 @@ fn list(experiments: &[Experiment], results: &Path) -> Result<(), Error> {
 
 fn show(experiment: &Experiment, results: &Path) -> Result<(), Error> {
     let runner = Runner::new(PathBuf::new(), Some(results.to_owned()));
-    println!("{}\n\n{}\n", experiment.title, experiment.text.trim());
+    println!("{}\n\n{}\n\n{LEGEND}", experiment.title, experiment.text.trim());
     for cell in experiment.cells()? {
-        let done = runner.done(&experiment.name, &cell)?;
-        let (at, seeds) = (experiment::shown(&cell.at), experiment.seeds(&cell.arm));
-        println!("--arm {:20} {at:16} {done} of {seeds} runs", cell.arm);
+        let known = runner.known(&experiment.name, &cell)?;
+        let (at, seeds) = (shown(&cell.at), experiment.seeds(&cell.arm));
+        let done = known.as_ref().map_or(0, |known| known.seeds.len());
+        let summary = known.and_then(|known| known.summary());
+        let accuracy = summary.map_or(String::new(), |summary| format!("  {summary}"));
+        println!("--arm {:20} {at:16} {done} of {seeds} runs{accuracy}", cell.arm);
     }
     Ok(())
 }
@@ -186,11 +192,22 @@ fn run_one(experiment: &Experiment, run: &Run, runner: &mut Runner) -> Result<()
     }
     eprintln!("{}: {missing} of {all} runs are missing", experiment.name);
     let mut progress = Progress::new(missing as u64);
+    let mut lines = Vec::new();
     for cell in &cells {
         let result = runner.run(&experiment.name, cell, &seeds(cell), &mut progress)?;
         if run.json {
             println!("{}", serde_json::to_string(&result)?);
+        } else if let Some(summary) = result.summary() {
+            lines.push(format!("{:20} {:16} {summary}", cell.arm, shown(&cell.at)));
         }
+    }
+    // Below the bar, not through it.
+    drop(progress);
+    if !lines.is_empty() {
+        println!("{LEGEND}");
+    }
+    for line in lines {
+        println!("{line}");
     }
     Ok(())
 }

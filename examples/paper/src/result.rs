@@ -1,6 +1,7 @@
 //! What a cell of an experiment came to: one JSON file, written after every seed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use adafed_examples::files;
@@ -91,10 +92,21 @@ impl Summary {
 
     /// Half the width of the 95 % confidence interval of the mean (Student's t).
     pub(crate) fn half_width(self) -> Option<f64> {
-        /// 97.5 % quantiles of Student's t for 1, 2, .. degrees of freedom.
+        /// 97.5 % quantiles of Student's t for 1, 2, .. degrees of freedom; the last one is too
+        /// wide for more.
         const T: [f64; 9] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
-        let t = T.get(self.count.checked_sub(2)?).copied().unwrap_or(1.96);
+        let t = T[self.count.checked_sub(2)?.min(T.len() - 1)];
         Some(t * self.deviation? / (self.count as f64).sqrt())
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mean, deviation, count } = self;
+        match deviation {
+            Some(deviation) => write!(f, "{mean:.2} ± {deviation:.2} ({count})"),
+            None => write!(f, "{mean:.2} ({count})"),
+        }
     }
 }
 

@@ -65,11 +65,7 @@ pub(super) fn label(arm: &Arm, row: &[Option<&CellResult>]) -> String {
 }
 
 fn accuracy(cell: Option<&CellResult>) -> String {
-    let Some(summary) = cell.and_then(CellResult::summary) else { return "not run".to_owned() };
-    match summary.deviation {
-        Some(deviation) => format!("{:.2} ± {deviation:.2} ({})", summary.mean, summary.count),
-        None => format!("{:.2} (1)", summary.mean),
-    }
+    cell.and_then(CellResult::summary).map_or("not run".to_owned(), |summary| summary.to_string())
 }
 
 /// Noise, epsilon by both accountants, upload, time and memory, of the first arm that ran.
