@@ -132,7 +132,7 @@ fn list(experiments: &[Experiment], results: &Path) -> Result<(), Error> {
     for experiment in experiments {
         let (mut done, mut all) = (0, 0);
         for cell in experiment.cells()? {
-            done += runner.done(&experiment.name, &cell)?;
+            done += runner.known(&experiment.name, &cell)?.map_or(0, |known| known.seeds.len());
             all += experiment.seeds(&cell.arm);
         }
         println!("{:24} {done:4} of {all:4} runs  {}", experiment.name, experiment.title);
@@ -144,10 +144,9 @@ fn show(experiment: &Experiment, results: &Path) -> Result<(), Error> {
     let runner = Runner::new(PathBuf::new(), Some(results.to_owned()));
     println!("{}\n\n{}\n\n{LEGEND}", experiment.title, experiment.text.trim());
     for cell in experiment.cells()? {
-        let known = runner.known(&experiment.name, &cell)?;
+        let summary = runner.known(&experiment.name, &cell)?.and_then(|known| known.summary());
         let (at, seeds) = (shown(&cell.at), experiment.seeds(&cell.arm));
-        let done = known.as_ref().map_or(0, |known| known.seeds.len());
-        let summary = known.and_then(|known| known.summary());
+        let done = summary.map_or(0, |summary| summary.count);
         let accuracy = summary.map_or(String::new(), |summary| format!("  {summary}"));
         println!("--arm {:20} {at:16} {done} of {seeds} runs{accuracy}", cell.arm);
     }

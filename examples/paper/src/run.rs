@@ -57,14 +57,6 @@ impl Runner {
         Ok(known)
     }
 
-    /// Runs that are there of a cell.
-    ///
-    /// # Errors
-    /// Those of [`Runner::known`].
-    pub(crate) fn done(&self, experiment: &str, cell: &Cell) -> Result<u64, Error> {
-        Ok(self.known(experiment, cell)?.map_or(0, |known| known.seeds.len() as u64))
-    }
-
     /// Runs the seeds of a cell that have no result yet.
     ///
     /// # Errors
@@ -122,13 +114,14 @@ impl Runner {
                     Some(examples) => split.first(*examples),
                     None => split,
                 };
+                let make = |split| {
+                    progress.features();
+                    features.apply(split)
+                };
                 let whole = match (&self.cache, features) {
                     (_, FeatureSettings::None) => split,
-                    (Some(cache), features) => cached(cache, &key, split, features, progress)?,
-                    (None, features) => {
-                        progress.features();
-                        features.apply(split)?
-                    }
+                    (Some(cache), _) => cached(cache, &key, split, make)?,
+                    (None, _) => make(split)?,
                 };
                 (key, whole)
             }
@@ -142,14 +135,12 @@ fn cached(
     cache: &Cache,
     key: &str,
     split: Split,
-    features: &FeatureSettings,
-    progress: &Progress,
+    make: impl FnOnce(Split) -> Result<Split, Error>,
 ) -> Result<Split, Error> {
     if let Some(known) = cache.read(key, &split)? {
         return Ok(known);
     }
-    progress.features();
-    let made = features.apply(split)?;
+    let made = make(split)?;
     cache.write(key, &made)?;
     Ok(made)
 }
