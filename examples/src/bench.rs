@@ -21,6 +21,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use crate::output;
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Times one training step on made-up examples: gradients of a batch, and the parameters
@@ -127,7 +129,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build()?;
     let measured = pool.install(|| measure(options, pool.current_num_threads()))?;
-    println!(
+    output::line(format_args!(
         "{} {} batch {} threads {} ({}): {:.0} examples/s, {:.0} to {:.0}; peak {:.0} MB; \
          gemm {:.0} %, noise {:.0} %, per-example pass {:.0} %",
         measured.model,
@@ -142,9 +144,9 @@ fn run(options: &Options) -> Result<(), Failure> {
         measured.share_gemm * 100.0,
         measured.share_noise * 100.0,
         measured.share_per_example * 100.0,
-    );
+    ))?;
     if options.json {
-        println!("{}", serde_json::to_string(&measured)?);
+        output::line(serde_json::to_string(&measured)?)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use adafed::privacy::PrivacyPlan;
 
 use crate::Error;
+use crate::output;
 use crate::progress::bytes;
 use crate::report::{self, Report};
 use crate::run::Run;
@@ -30,7 +31,7 @@ fn execute(settings: Settings) -> Result<(), Error> {
     let clients = settings.clients;
     let cohort = settings.cohort();
     let run = Run::prepare(settings)?;
-    println!("{}", forecast(run.task(), clients, cohort));
+    output::line(forecast(run.task(), clients, cohort))?;
     if dry_run {
         return Ok(());
     }
@@ -42,15 +43,15 @@ fn execute(settings: Settings) -> Result<(), Error> {
     json.as_deref().map(|file| temporary_in(folder_of(file))).transpose()?;
     let state = tempfile::tempdir()?;
     let (report, privacy) = run.execute(state.path())?;
-    println!("{}", report::summary_table(&report));
+    output::line(report::summary_table(&report))?;
     if let Some(file) = json {
         write_json(&report, &file)?;
     }
     if let Some(folder) = folder {
         privacy.write(&folder)?;
         report::write(&report, &folder)?;
-        println!("report: {}", folder.join("report.html").display());
-        println!("{}", how_to_check(&folder));
+        output::line(format_args!("report: {}", folder.join("report.html").display()))?;
+        output::line(how_to_check(&folder))?;
     }
     Ok(())
 }

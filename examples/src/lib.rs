@@ -13,6 +13,7 @@ pub mod fleet;
 #[cfg(feature = "server")]
 pub mod in_process;
 pub mod memory;
+pub mod output;
 pub mod partition;
 #[cfg(feature = "server")]
 pub mod progress;

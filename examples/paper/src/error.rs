@@ -42,6 +42,9 @@ pub(crate) enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Standard output.
+    #[error("cannot print: {0}")]
+    Output(#[from] std::io::Error),
     /// Caller: something that is not there.
     #[error("there is no {what} {name:?}; there are: {known}")]
     Unknown {

@@ -24,6 +24,7 @@ mod upright;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use adafed_examples::output;
 use clap::{Parser, Subcommand};
 
 use crate::cache::Cache;
@@ -135,20 +136,23 @@ fn list(experiments: &[Experiment], results: &Path) -> Result<(), Error> {
             done += runner.known(&experiment.name, &cell)?.map_or(0, |known| known.seeds.len());
             all += experiment.seeds(&cell.arm);
         }
-        println!("{:24} {done:4} of {all:4} runs  {}", experiment.name, experiment.title);
+        let (name, title) = (&experiment.name, &experiment.title);
+        output::line(format_args!("{name:24} {done:4} of {all:4} runs  {title}"))?;
     }
     Ok(())
 }
 
 fn show(experiment: &Experiment, results: &Path) -> Result<(), Error> {
     let runner = Runner::new(PathBuf::new(), Some(results.to_owned()));
-    println!("{}\n\n{}\n\n{LEGEND}", experiment.title, experiment.text.trim());
+    let (title, text) = (&experiment.title, experiment.text.trim());
+    output::line(format_args!("{title}\n\n{text}\n\n{LEGEND}"))?;
     for cell in experiment.cells()? {
         let summary = runner.known(&experiment.name, &cell)?.and_then(|known| known.summary());
         let (at, seeds) = (shown(&cell.at), experiment.seeds(&cell.arm));
         let done = summary.map_or(0, |summary| summary.count);
         let accuracy = summary.map_or(String::new(), |summary| format!("  {summary}"));
-        println!("--arm {:20} {at:16} {done} of {seeds} runs{accuracy}", cell.arm);
+        let arm = &cell.arm;
+        output::line(format_args!("--arm {arm:20} {at:16} {done} of {seeds} runs{accuracy}"))?;
     }
     Ok(())
 }
@@ -195,7 +199,7 @@ fn run_one(experiment: &Experiment, run: &Run, runner: &mut Runner) -> Result<()
     for cell in &cells {
         let result = runner.run(&experiment.name, cell, &seeds(cell), &mut progress)?;
         if run.json {
-            println!("{}", serde_json::to_string(&result)?);
+            output::line(serde_json::to_string(&result)?)?;
         } else if let Some(summary) = result.summary() {
             lines.push(format!("{:20} {:16} {summary}", cell.arm, shown(&cell.at)));
         }
@@ -203,10 +207,10 @@ fn run_one(experiment: &Experiment, run: &Run, runner: &mut Runner) -> Result<()
     // Below the bar, not through it.
     drop(progress);
     if !lines.is_empty() {
-        println!("{LEGEND}");
+        output::line(LEGEND)?;
     }
     for line in lines {
-        println!("{line}");
+        output::line(line)?;
     }
     Ok(())
 }
