@@ -151,8 +151,10 @@ fn show(experiment: &Experiment, results: &Path) -> Result<(), Error> {
         let (at, seeds) = (shown(&cell.at), experiment.seeds(&cell.arm));
         let done = summary.map_or(0, |summary| summary.count);
         let accuracy = summary.map_or(String::new(), |summary| format!("  {summary}"));
-        let arm = &cell.arm;
-        output::line(format_args!("--arm {arm:20} {at:16} {done} of {seeds} runs{accuracy}"))?;
+        let (arm, warning) = (&cell.arm, cell.settings.warning());
+        output::line(format_args!(
+            "--arm {arm:20} {at:16} {done} of {seeds} runs{accuracy}{warning}"
+        ))?;
     }
     Ok(())
 }
@@ -201,7 +203,8 @@ fn run_one(experiment: &Experiment, run: &Run, runner: &mut Runner) -> Result<()
         if run.json {
             output::line(serde_json::to_string(&result)?)?;
         } else if let Some(summary) = result.summary() {
-            lines.push(format!("{:20} {:16} {summary}", cell.arm, shown(&cell.at)));
+            let (arm, at, warning) = (&cell.arm, shown(&cell.at), cell.settings.warning());
+            lines.push(format!("{arm:20} {at:16} {summary}{warning}"));
         }
     }
     // Below the bar, not through it.

@@ -10,6 +10,7 @@ use adafed::privacy::{
 use adafed::wire::{RoundPlan, TaskId, TaskPlan};
 
 use crate::released::Uses;
+use crate::result::Beside;
 use crate::settings::{Quantile, Ranking, SecondMoment, Settings};
 use crate::{Error, moment, quantile};
 
@@ -24,6 +25,18 @@ pub(crate) struct Plans {
 }
 
 impl Plans {
+    /// What is released beside the gradients.
+    pub(crate) fn beside(&self) -> Vec<Beside> {
+        let plans = [("second moment", &self.second_moment), ("counts", &self.counts)];
+        let beside = |(what, plan): (&'static str, &Option<PrivacyPlan>)| {
+            let plan = plan.as_ref()?;
+            let noise_multiplier = plan.least_noise_multiplier().value();
+            let (what, rate, releases) = (what.to_owned(), plan.rate.value(), plan.rounds());
+            Some(Beside { what, noise_multiplier, rate, releases })
+        };
+        plans.into_iter().filter_map(beside).collect()
+    }
+
     /// All releases of the run.
     pub(crate) fn composition(&self) -> Composition {
         let plans = [self.second_moment.as_ref(), self.counts.as_ref()];
@@ -42,6 +55,10 @@ pub(crate) fn plans(
     layout: &Layout,
     examples: usize,
 ) -> Result<Plans, Error> {
+    if settings.second_moment().is_some() && settings.devices > 1 {
+        let expected = "one device: several that trust nobody would each add the noise".to_owned();
+        return Err(Error::Settings { what: "devices beside second-moment", expected });
+    }
     let (epsilon, delta) = (Epsilon::new(settings.epsilon)?, Delta::new(settings.delta)?);
     let (adjacency, by) = (Adjacency::AddRemove, CalibrateBy::Tightest);
     let target = Target { epsilon, delta, adjacency, by };
@@ -186,5 +203,32 @@ fn rounds(settings: &Settings, rate: SamplingRate) -> Result<u64, Error> {
             what: "epochs and rounds",
             expected: "give exactly one of them".to_owned(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adafed::nn::Model;
+
+    use super::*;
+
+    fn planned(more: &str) -> Result<Plans, Error> {
+        let text = format!(
+            "data = \"digits\"\nmodel = \"linear\"\nepsilon = 4\nbatch = 100\nrounds = 3\n\
+             clip = 1\nlearning-rate = 1\n{more}"
+        );
+        let settings: Settings = toml::from_str(&text).unwrap();
+        let spec = settings.model.spec(&[1, 8, 8], 10);
+        plans(&settings, &spec, Model::new(&spec).unwrap().layout(), 1000)
+    }
+
+    #[test]
+    fn a_second_moment_is_of_one_device() {
+        const MOMENT: &str = "second-moment = { share = 0.1, ridge = 1 }";
+        let plans = planned(MOMENT).unwrap();
+        let [beside] = plans.beside().try_into().unwrap();
+        assert_eq!((beside.what.as_str(), beside.rate, beside.releases), ("second moment", 1.0, 1));
+        let error = planned(&format!("devices = 2\n{MOMENT}")).err().unwrap().to_string();
+        assert!(error.contains("second-moment") && error.contains("one device"), "{error}");
     }
 }

@@ -55,8 +55,10 @@ impl Tracker {
         privacy: &PrivacyPlan,
         seed: u64,
     ) -> Result<Self, Error> {
-        if settings.scale.rule != ScaleRule::None || settings.augmentation.is_some() {
-            let expected = "no scale and no augmentation beside it".to_owned();
+        let scaled = settings.scale.rule != ScaleRule::None || settings.centre;
+        if scaled || settings.augmentation.is_some() || settings.local_steps > 1 {
+            let expected =
+                "no scale, no centre, no augmentation and one local step beside it".to_owned();
             return Err(Error::Settings { what: "quantile", expected });
         }
         let releaser = |_| Releaser::new(settings, *privacy, 1, 1);
@@ -150,6 +152,7 @@ mod tests {
     use super::*;
     use crate::experiment::{Cell, Position};
     use crate::progress::Progress;
+    use crate::result::CellResult;
     use crate::run::Runner;
 
     const EXAMPLES: usize = 600;
@@ -165,10 +168,14 @@ mod tests {
         toml::from_str(&text).unwrap()
     }
 
-    fn run(settings: Settings) -> crate::result::CellResult {
+    fn tried(settings: Settings) -> Result<CellResult, Error> {
         let cell = Cell { arm: "tracks".to_owned(), at: Position::new(), settings };
         let mut runner = Runner::new(Default::default(), None);
-        runner.run("quantile", &cell, &[1], &mut Progress::new(0)).unwrap()
+        runner.run("quantile", &cell, &[1], &mut Progress::new(0))
+    }
+
+    fn run(settings: Settings) -> CellResult {
+        tried(settings).unwrap()
     }
 
     #[test]
@@ -190,7 +197,19 @@ mod tests {
             let clip = result.seeds[0].clip.unwrap();
             let below = norms.partition_point(|norm| *norm <= clip) as f64 / EXAMPLES as f64;
             assert!((0.15..0.45).contains(&below), "from {start}: {clip}, {below} below");
-            assert!((49.0..=50.0).contains(&result.epsilon_pld), "{}", result.epsilon_pld);
+            let epsilon = result.epsilon_pld.unwrap();
+            assert!((49.0..=50.0).contains(&epsilon), "{epsilon}");
+        }
+    }
+
+    #[test]
+    fn it_stands_alone() {
+        for beside in [
+            Settings { centre: true, ..settings(1.0) },
+            Settings { local_steps: 2, ..settings(1.0) },
+        ] {
+            let error = tried(beside).unwrap_err().to_string();
+            assert!(error.contains("quantile") && error.contains("centre"), "{error}");
         }
     }
 
@@ -198,6 +217,9 @@ mod tests {
     fn counts_take_their_share_of_the_budget() {
         let with = run(settings(1.0));
         let without = run(Settings { quantile: None, ..settings(1.0) });
+        let [counts] = with.beside.as_slice() else { panic!("{:?}", with.beside) };
+        assert_eq!((counts.what.as_str(), counts.releases), ("counts", 60));
+        assert!(without.beside.is_empty());
         let ratio = with.noise_multiplier / without.noise_multiplier;
         // A tenth of mu^2 is given away, so sigma grows by about 1 / sqrt(0.9).
         assert!((1.02..1.12).contains(&ratio), "{ratio}");

@@ -31,14 +31,30 @@ pub(crate) struct CellResult {
     pub(crate) steps: u64,
     /// Trained parameters.
     pub(crate) parameters: usize,
-    /// Epsilon by privacy loss distributions.
-    pub(crate) epsilon_pld: f64,
-    /// Epsilon by Renyi divergences.
-    pub(crate) epsilon_rdp: f64,
+    /// What is released beside the gradients, from the same budget.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) beside: Vec<Beside>,
+    /// Epsilon of all releases by privacy loss distributions; none where it is not private.
+    pub(crate) epsilon_pld: Option<f64>,
+    /// The same by Renyi divergences.
+    pub(crate) epsilon_rdp: Option<f64>,
     /// Upload of one device over the run, in bytes.
     pub(crate) bytes_up: u64,
     /// One entry a seed, ascending.
     pub(crate) seeds: Vec<SeedResult>,
+}
+
+/// A release beside the gradients.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Beside {
+    /// What is released.
+    pub(crate) what: String,
+    /// Noise multiplier of each release.
+    pub(crate) noise_multiplier: f64,
+    /// Sampling rate of each release.
+    pub(crate) rate: f64,
+    /// How often it is released.
+    pub(crate) releases: u64,
 }
 
 /// The figures of one seed; accuracies in percent.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use adafed::data::Examples;
 use adafed::nn::Model;
-use adafed::privacy::accounting;
+use adafed::privacy::{Composition, Delta, accounting};
 
 use crate::Error;
 use crate::cache::Cache;
@@ -225,18 +225,22 @@ impl<'a> Scene<'a> {
         let plan = &self.plans.training;
         let privacy = &plan.privacy;
         let composition = self.plans.composition();
+        let private = cell.settings.is_private();
+        let epsilon =
+            |of: fn(&Composition, Delta) -> f64| private.then(|| of(&composition, privacy.delta));
         CellResult {
             experiment: experiment.to_owned(),
             arm: cell.arm.clone(),
             at: cell.at.clone(),
             settings: cell.settings.clone(),
-            private: cell.settings.is_private(),
+            private,
             noise_multiplier: privacy.least_noise_multiplier().value(),
             rate: privacy.rate.value(),
             steps: privacy.rounds() * u64::from(privacy.local_steps),
             parameters: plan.layout.len(),
-            epsilon_pld: accounting::pld_epsilon(&composition, privacy.delta),
-            epsilon_rdp: accounting::rdp_epsilon(&composition, privacy.delta),
+            beside: self.plans.beside(),
+            epsilon_pld: epsilon(accounting::pld_epsilon),
+            epsilon_rdp: epsilon(accounting::rdp_epsilon),
             bytes_up: 0,
             seeds: Vec::new(),
         }

@@ -226,4 +226,9 @@ impl Settings {
     pub(crate) fn is_private(&self) -> bool {
         self.importance != Ranking::Oracle
     }
+
+    /// What is said behind everything that is shown of a run.
+    pub(crate) fn warning(&self) -> &'static str {
+        if self.is_private() { "" } else { " (NOT private)" }
+    }
 }

@@ -25,8 +25,12 @@ no figure here is typed. Each table is one experiment, described by a file in
 - Settings were chosen on the last sixth of the training set (`holdout = true`), with the test set
   untouched; each experiment says how. The search looked at private data and is not covered by
   epsilon, as in the literature that is compared with.
-- Epsilon is that of all steps, example level, add or remove one example, at delta 1e-5, by privacy
-  loss distributions, and by Renyi divergences beside it.
+- Epsilon is that of all releases of a run, example level, add or remove one example, by privacy
+  loss distributions, and by Renyi divergences beside it, at the delta in the row below. The number
+  of examples is treated as public: it is in the sampling rate and in the divisor. With several
+  devices epsilon is that of each device's own examples, and which device holds an example is fixed.
+- Each epsilon is of one run alone. The runs of a table look at the same examples: all of them
+  together cost what they compose to.
 - Noise energy is the variance that a round adds to all coordinates together, as a share of what
   DP-SGD adds. What is sent up is that of one device over the whole run.
 - `cargo paper -- list NAME` shows the cells of an experiment, and
@@ -243,6 +247,7 @@ mod tests {
             let result = runner.run("tiny", cell, seeds, &mut Progress::new(0)).unwrap();
             let again = runner.run("tiny", cell, seeds, &mut Progress::new(0)).unwrap();
             assert_eq!(result.seeds[0].train_s, again.seeds[0].train_s, "it is not run again");
+            assert_eq!(result.epsilon_pld.is_some(), cell.arm == "plain", "an oracle has none");
         }
         render(&[experiment], &results, &docs).unwrap();
         let page = std::fs::read_to_string(docs.join("RESULTS.md")).unwrap();

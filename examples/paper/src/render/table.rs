@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Differences, Known, Page};
 use crate::experiment::{Arm, Position, Target, holds, plain, shown};
-use crate::result::{CellResult, SeedResult, Summary};
+use crate::result::{Beside, CellResult, SeedResult, Summary};
 
 /// What was to be reached, and what was.
 pub(super) fn targets(pages: &[Page<'_>]) -> String {
@@ -60,8 +60,8 @@ pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> String {
 
 /// The label of an arm, which says so where its runs are not private.
 pub(super) fn label(arm: &Arm, row: &[Option<&CellResult>]) -> String {
-    let private = row.iter().flatten().all(|result| result.private);
-    if private { arm.label.clone() } else { format!("{} (NOT private)", arm.label) }
+    let warning = row.iter().flatten().map(|result| result.settings.warning()).max();
+    format!("{}{}", arm.label, warning.unwrap_or_default())
 }
 
 fn accuracy(cell: Option<&CellResult>) -> String {
@@ -71,11 +71,15 @@ fn accuracy(cell: Option<&CellResult>) -> String {
 /// Noise, epsilon by both accountants, upload, time and memory, of the first arm that ran.
 fn costs(page: &Page<'_>, at: &Position) -> String {
     type Figure = (&'static str, fn(&CellResult) -> String);
-    const FIGURES: [Figure; 6] = [
+    fn epsilon(known: Option<f64>) -> String {
+        known.map_or("none".to_owned(), |epsilon| format!("{epsilon:.3}"))
+    }
+    const FIGURES: [Figure; 7] = [
         ("noise multiplier", |r| format!("{:.3}", r.noise_multiplier)),
         ("steps", |r| r.steps.to_string()),
-        ("epsilon, PLD", |r| format!("{:.3}", r.epsilon_pld)),
-        ("epsilon, RDP", |r| format!("{:.3}", r.epsilon_rdp)),
+        ("epsilon, PLD", |r| epsilon(r.epsilon_pld)),
+        ("epsilon, RDP", |r| epsilon(r.epsilon_rdp)),
+        ("delta", |r| format!("{:e}", r.settings.delta)),
         ("seconds a run", |r| format!("{:.0}", mean(r, |s| s.train_s))),
         ("memory, MB", |r| format!("{:.0}", mean(r, |s| s.peak_rss_mb))),
     ];
@@ -118,13 +122,20 @@ pub(super) fn arms(page: &Page<'_>, at: &Position) -> String {
         Some(value) => format!("at {} {}", page.columns.name, plain(value)),
         None => "arm".to_owned(),
     };
-    let titles = ["noise energy", "sent up, MB", "seconds a run", "clip norm at the end"];
+    let titles = [
+        "noise multiplier",
+        "noise energy",
+        "sent up, MB",
+        "seconds a run",
+        "clip norm at the end",
+    ];
     let mut text = heading(&corner, &titles.map(str::to_owned));
     for (arm, row) in &rows {
         let Some(result) = row[column] else { continue };
         let energy = mean_known(result, |seed| seed.noise_energy);
         let clip = mean_known(result, |seed| seed.clip);
         let cells = [
+            multipliers(result),
             energy.map_or(String::new(), |energy| format!("{energy:.2}")),
             format!("{:.1}", result.bytes_up as f64 / 1e6),
             format!("{:.0}", mean(result, |s| s.train_s)),
@@ -133,6 +144,15 @@ pub(super) fn arms(page: &Page<'_>, at: &Position) -> String {
         line(&mut text, &label(arm, row), &cells);
     }
     text + "\n"
+}
+
+/// Noise multipliers of the gradients, and of what else is released.
+fn multipliers(result: &CellResult) -> String {
+    let mut text = format!("{:.3}", result.noise_multiplier);
+    for Beside { what, noise_multiplier, .. } in &result.beside {
+        let _ = write!(text, "; {what} {noise_multiplier:.3}");
+    }
+    text
 }
 
 /// A clip norm, which may be very small.
