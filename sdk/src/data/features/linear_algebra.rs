@@ -1,36 +1,49 @@
 //! The little linear algebra that features are learned with.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::{ALWAYS, MayGoOn};
-use crate::kernels::{Matrix, multiply};
+use crate::kernels::{Matrix, multiply_into};
 
-/// Rows of a product that one thread makes at a time, at most.
-const ROWS: usize = 64;
-/// Multiply-adds between two looks at whether to go on: some milliseconds. An element's bits
-/// do not depend on how a product is cut.
-const PIECE: usize = 1 << 27;
-
-/// Rows of so many multiply-adds each that are made together.
-pub(super) fn together(each: usize) -> usize {
-    (PIECE / each.max(1)).clamp(1, ROWS)
-}
+/// Rows and columns of a product that are made together, and the terms that they are made of:
+/// a millisecond or two between two looks at whether to go on, and operands that fit a core's
+/// cache. An element's bits do not depend on how a product is cut.
+pub(super) const TILE: usize = 64;
+const TERMS: usize = 2048;
+/// Rows that a product makes at once: for no more than these, nothing is read twice.
+const AT_ONCE: usize = 12;
 
 /// `left [rows, inner] right [inner, cols]`, on rayon's current pool; none when called off.
 pub(super) fn product(
     left: &[f32],
-    right: Matrix<'_>,
+    right: &[f32],
     [inner, cols]: [usize; 2],
     may_go_on: MayGoOn<'_>,
 ) -> Option<Vec<f32>> {
     let mut output = vec![0.0; left.len() / inner * cols];
-    let rows = together(inner * cols);
-    let pieces = output.par_chunks_mut(rows * cols).zip(left.par_chunks(rows * inner));
+    let pieces = output.par_chunks_mut(TILE * cols).zip(left.par_chunks(TILE * inner));
     pieces.try_for_each(|(output, left)| {
-        let left = Matrix::new(left, left.len() / inner, inner);
-        may_go_on().then(|| multiply(output, left, right, false))
+        product_into(output, left, right, [inner, cols], may_go_on)
     })?;
     Some(output)
+}
+
+/// As [`product`], on the calling thread.
+pub(super) fn product_into(
+    output: &mut [f32],
+    left: &[f32],
+    right: &[f32],
+    [inner, cols]: [usize; 2],
+    may_go_on: MayGoOn<'_>,
+) -> Option<()> {
+    for (terms, right) in right.chunks(TERMS * cols).enumerate() {
+        let start = terms * TERMS;
+        let left = Matrix::strided(&left[start..], output.len() / cols, right.len() / cols, inner);
+        add_terms(output, left, (right, cols), start > 0, may_go_on)?;
+    }
+    Some(())
 }
 
 /// `a^T b` for `a [rows, m]` and `b [rows, n]`: `[m, n]`, summed in a fixed order; none when
@@ -42,15 +55,52 @@ pub(super) fn cross(
     n: usize,
     may_go_on: MayGoOn<'_>,
 ) -> Option<Vec<f32>> {
-    let rows = a.len() / m;
     let mut output = vec![0.0; m * n];
-    let columns = together(rows * n);
-    output.par_chunks_mut(columns * n).enumerate().try_for_each(|(piece, output)| {
-        let (start, count) = (piece * columns, output.len() / n);
-        let left = Matrix::strided(&a[start..], rows, count, m).transposed();
-        may_go_on().then(|| multiply(output, left, Matrix::new(b, rows, n), false))
+    output.par_chunks_mut(TILE * n).enumerate().try_for_each(|(piece, output)| {
+        let which = piece * TILE..piece * TILE + output.len() / n;
+        let mut near = Vec::new();
+        for (terms, (a, b)) in a.chunks(TERMS * m).zip(b.chunks(TERMS * n)).enumerate() {
+            columns(a, m, which.clone(), &mut near);
+            let left = Matrix::new(&near, b.len() / n, which.len()).transposed();
+            add_terms(output, left, (b, n), terms > 0, may_go_on)?;
+        }
+        Some(())
     })?;
     Some(output)
+}
+
+/// `output = left right`, or `output += left right`, for `right [terms, cols]`.
+fn add_terms(
+    output: &mut [f32],
+    left: Matrix<'_>,
+    (right, cols): (&[f32], usize),
+    accumulate: bool,
+    may_go_on: MayGoOn<'_>,
+) -> Option<()> {
+    let (terms, few) = (right.len() / cols, output.len() / cols <= AT_ONCE);
+    let mut near = Vec::new();
+    for start in (0..cols).step_by(TILE) {
+        if !may_go_on() {
+            return None;
+        }
+        let count = TILE.min(cols - start);
+        let right = if few {
+            Matrix::strided(&right[start..], terms, count, cols)
+        } else {
+            columns(right, cols, start..start + count, &mut near);
+            Matrix::new(&near, terms, count)
+        };
+        multiply_into(&mut output[start..], cols, left, right, accumulate);
+    }
+    Some(())
+}
+
+/// Copies some columns of `[rows, cols]` to where they lie together. Each row of a wide matrix
+/// is on a page of its own, and a product would look all of them up for every few rows that it
+/// makes.
+fn columns(values: &[f32], cols: usize, which: Range<usize>, to: &mut Vec<f32>) {
+    to.clear();
+    values.chunks_exact(cols).for_each(|row| to.extend_from_slice(&row[which.clone()]));
 }
 
 /// Steps of [`positive_part`]: enough for eigenvalues down to 1e-5 of the norm.
@@ -61,7 +111,7 @@ const STEPS: usize = 32;
 /// of Matrices, 2008, section 5.3). Eigenvalues below 1e-5 of its norm may be halved.
 pub(super) fn positive_part(matrix: &[f32], n: usize) -> Vec<f32> {
     let times = |left: &[f32], right: &[f32]| {
-        let made = product(left, Matrix::new(right, n, n), [n, n], ALWAYS);
+        let made = product(left, right, [n, n], ALWAYS);
         made.expect("nothing calls it off")
     };
     let norm = matrix.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
@@ -77,6 +127,9 @@ pub(super) fn positive_part(matrix: &[f32], n: usize) -> Vec<f32> {
     let symmetric = |at: usize| (absolute[at] + absolute[at % n * n + at / n]) / 2.0;
     matrix.iter().enumerate().map(|(at, x)| (x + symmetric(at)) / 2.0).collect()
 }
+
+/// Rows of a factor that one thread goes on with, at least.
+const LEAST_ROWS: usize = 64;
 
 /// Least pivot of the largest: above the rounding of products of 32-bit numbers.
 const LEAST: f64 = 1e-7;
@@ -102,7 +155,7 @@ impl Cholesky {
             let pivot = row[j] - row[..j].iter().map(|x| x * x).sum::<f64>();
             row[j] = if pivot > LEAST * largest { pivot } else { largest }.sqrt();
             let row = &*row;
-            rest.par_chunks_mut(n).with_min_len(ROWS).for_each(|other| {
+            rest.par_chunks_mut(n).with_min_len(LEAST_ROWS).for_each(|other| {
                 let dot: f64 = row[..j].iter().zip(&other[..j]).map(|(a, b)| a * b).sum();
                 other[j] = (other[j] - dot) / row[j];
             });
@@ -112,9 +165,14 @@ impl Cholesky {
 
     /// x with L x = `b`, in place.
     pub(super) fn solve_lower(&self, b: &mut [f64]) {
-        for i in 0..self.n {
+        self.solve_lower_from(0, b);
+    }
+
+    /// As [`solve_lower`](Self::solve_lower), for a `b` that is 0 before `first`.
+    fn solve_lower_from(&self, first: usize, b: &mut [f64]) {
+        for i in first..self.n {
             let row = &self.lower[i * self.n..][..=i];
-            let dot: f64 = row[..i].iter().zip(&b[..i]).map(|(l, x)| l * x).sum();
+            let dot: f64 = row[first..i].iter().zip(&b[first..i]).map(|(l, x)| l * x).sum();
             b[i] = (b[i] - dot) / row[i];
         }
     }
@@ -138,7 +196,7 @@ impl Cholesky {
             }
             let mut unit = vec![0.0; self.n];
             unit[j] = 1.0;
-            self.solve_lower(&mut unit);
+            self.solve_lower_from(j, &mut unit);
             row.iter_mut().zip(unit).for_each(|(to, from)| *to = from as f32);
             Some(())
         })?;
@@ -203,17 +261,31 @@ mod tests {
         assert!(positive_part(&[0.0; 4], 2).iter().all(|x| *x == 0.0));
     }
 
+    /// Sums of fused products in the order of the terms, to the bit: larger and smaller than
+    /// what is made together, and not a multiple of it.
     #[test]
     fn products_are_those_of_their_definition() {
-        let a: Vec<f32> = (0..70 * 3).map(|i| (i % 7) as f32).collect();
-        let b: Vec<f32> = (0..70 * 2).map(|i| (i % 5) as f32).collect();
-        let found = cross(&a, 3, &b, 2, ALWAYS).unwrap();
-        for (i, j) in [(0, 0), (2, 1), (1, 0)] {
-            let sum: f32 = (0..70).map(|row| a[row * 3 + i] * b[row * 2 + j]).sum();
-            assert_eq!(found[i * 2 + j], sum);
+        let value = |i: usize| (i % 1013) as f32 / 499.0 - 1.0;
+        for (terms, rows, cols) in [(2 * TERMS + 3, TILE + 7, TILE + 5), (70, 3, 2), (1, 13, 1)] {
+            let left: Vec<f32> = (0..rows * terms).map(value).collect();
+            let right: Vec<f32> = (0..terms * cols).map(|i| value(3 * i + 1)).collect();
+            let transposed: Vec<f32> =
+                (0..terms * rows).map(|at| left[at % rows * terms + at / rows]).collect();
+            let found = product(&left, &right, [terms, cols], ALWAYS).unwrap();
+            let crossed = cross(&transposed, rows, &right, cols, ALWAYS).unwrap();
+            let few = rows.min(AT_ONCE);
+            let mut first = vec![f32::NAN; few * cols];
+            product_into(&mut first, &left[..few * terms], &right, [terms, cols], ALWAYS).unwrap();
+            assert_eq!(first, found[..few * cols]);
+            for (at, found) in found.iter().enumerate() {
+                let (i, j) = (at / cols, at % cols);
+                let add =
+                    |sum: f32, k: usize| left[i * terms + k].mul_add(right[k * cols + j], sum);
+                assert_eq!(*found, (0..terms).fold(0.0, add), "{i}, {j}");
+                assert_eq!(*found, crossed[at], "{i}, {j}");
+            }
+            assert!(product(&left, &right, [terms, cols], &|| false).is_none());
+            assert!(cross(&transposed, rows, &right, cols, &|| false).is_none());
         }
-        let right: Vec<f32> = (0..6).map(|i| i as f32).collect();
-        let found = product(&a, Matrix::new(&right, 3, 2), [3, 2], ALWAYS).unwrap();
-        assert_eq!(found[2 * 2 + 1], (0..3).map(|k| a[2 * 3 + k] * right[k * 2 + 1]).sum::<f32>());
     }
 }

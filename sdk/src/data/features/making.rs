@@ -2,7 +2,7 @@
 
 use super::scattering::Scattering;
 use super::spec::{ANGLES, FeatureSpec};
-use super::whitened::{Basis, Whitened, WhiteningSettings, centre};
+use super::whitened::{Basis, Whitened, WhiteningSettings, mean, take_off};
 use super::{Features, MayGoOn, PatchSettings, Patches, leaves};
 use crate::data::Error;
 
@@ -66,9 +66,11 @@ pub(crate) struct Learning {
     images: Vec<f32>,
     /// The filters, once they are there.
     patches: Option<Box<Patches>>,
-    /// Responses to the images so far; less their mean once there is a basis.
+    /// Responses to the images so far, and of how many of them the mean, once there is one, is
+    /// taken off.
     responses: Vec<f32>,
     mean: Vec<f32>,
+    centred: usize,
     basis: Option<Basis>,
 }
 
@@ -81,7 +83,8 @@ impl Learning {
     ) -> Self {
         let (images, responses, mean) = Default::default();
         let (patches, basis) = (None, None);
-        Self { image, filters, whitening, count, images, patches, responses, mean, basis }
+        let centred = 0;
+        Self { image, filters, whitening, count, images, patches, responses, mean, centred, basis }
     }
 
     /// Filters and images.
@@ -102,10 +105,16 @@ impl Learning {
             let done = self.responses.len() / each;
             if done < self.count {
                 self.respond(done, each, may_go_on)?;
-            } else {
-                self.mean = centre(&mut self.responses, each, may_go_on)?;
-                self.basis = Some(Basis::new(&self.whitening, self.count, each));
+            } else if self.mean.is_empty() {
+                self.mean = mean(&self.responses, each, may_go_on)?;
                 self.images = Vec::new();
+            } else if self.centred < self.count {
+                let rows = self.centred..self.count.min(self.centred + TOGETHER);
+                may_go_on().then_some(())?;
+                self.centred = rows.end;
+                take_off(&mut self.responses[rows.start * each..rows.end * each], &self.mean);
+            } else {
+                self.basis = Some(Basis::new(&self.whitening, self.count, each));
             }
             return Some(Made::Part);
         };
@@ -128,7 +137,9 @@ impl Learning {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -168,5 +179,29 @@ mod tests {
             assert!(called_off > 3, "{called_off}");
             assert_eq!(seen(&*features, &images), expected);
         }
+    }
+
+    /// The largest features of the published results, as a device learns them.
+    #[test]
+    #[ignore = "prints times, proves nothing"]
+    fn time_between_two_looks() {
+        let spec = serde_json::from_str(
+            r#"{"type": "patches", "images": 5000, "whitening": {"directions": 2000,
+                "ridge": 0.057, "constant": 0.3}, "filters": {"seed": 1, "images": 3000,
+                "sizes": [6, 8], "pairs": 512, "ridge": 0.3, "threshold": 0.8, "grid": 2}}"#,
+        );
+        let mut making = Making::new(&spec.unwrap(), &[3, 32, 32]).unwrap();
+        let started = Instant::now();
+        let looks = Mutex::new((started, Duration::ZERO));
+        let look = || {
+            let mut looks = looks.lock().unwrap();
+            let now = Instant::now();
+            *looks = (now, looks.1.max(now - looks.0));
+            true
+        };
+        while !matches!(making.advance(&look).unwrap(), Made::Whole(_)) {}
+        look();
+        let longest = looks.lock().unwrap().1;
+        println!("learned in {:.1?}, longest between two looks {longest:.1?}", started.elapsed());
     }
 }

@@ -89,11 +89,19 @@ fn leaves(
     let whole = procedural::images(seed, count, channels, may_go_on);
     let Some(whole) = whole else { return Ok(None) };
     let (top, left) = ((side - height) / 2, (side - width) / 2);
-    let rows = whole.chunks_exact(side).enumerate();
-    let inside = rows.filter(|(row, _)| (top..top + height).contains(&(row % side)));
     let scale = if channels == 1 { scale_pixel } else { scale_colour };
-    let images = inside.flat_map(|(_, row)| &row[left..left + width]).map(|x| scale(*x as u8));
-    Ok(Some(images.collect()))
+    let mut images = Vec::with_capacity(count * channels * height * width);
+    for image in whole.chunks_exact(channels * side * side) {
+        if !may_go_on() {
+            return Ok(None);
+        }
+        for plane in image.chunks_exact(side * side) {
+            for row in plane.chunks_exact(side).skip(top).take(height) {
+                images.extend(row[left..left + width].iter().map(|x| scale(*x as u8)));
+            }
+        }
+    }
+    Ok(Some(images))
 }
 
 /// What one grey level is in inputs of so many channels.

@@ -309,10 +309,15 @@ fn add_mirrored(
     may_go_on: MayGoOn<'_>,
 ) -> Option<()> {
     let straight = patches.len();
-    patches.resize(2 * straight, 0.0);
-    let (from, to) = patches.split_at_mut(straight);
-    let pieces = to.par_chunks_mut(piece).zip(from.par_chunks(piece));
-    pieces.try_for_each(|(to, from)| may_go_on().then(|| to.copy_from_slice(&mirror(from, size))))
+    patches.reserve_exact(straight);
+    for start in (0..straight).step_by(piece) {
+        if !may_go_on() {
+            return None;
+        }
+        let mirrored = mirror(&patches[start..straight.min(start + piece)], size);
+        patches.extend(mirrored);
+    }
+    Some(())
 }
 
 /// Patches seen in a mirror, channel by channel.

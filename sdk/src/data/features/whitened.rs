@@ -7,10 +7,9 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::linear_algebra::{Cholesky, cross, positive_part, product, together};
+use super::linear_algebra::{Cholesky, TILE, cross, positive_part, product, product_into};
 use super::{ALWAYS, Features, MayGoOn};
 use crate::kernels::{Matrix, multiply};
 
@@ -52,7 +51,8 @@ impl Whitened {
     #[must_use]
     pub fn learn(base: Box<dyn Features>, images: &[f32], settings: &WhiteningSettings) -> Self {
         let (mut values, base_len) = super::computed(&*base, images);
-        let mean = centre(&mut values, base_len, ALWAYS).expect("nothing calls it off");
+        let mean = mean(&values, base_len, ALWAYS).expect("nothing calls it off");
+        take_off(&mut values, &mean);
         let mut basis = Basis::new(settings, values.len() / base_len, base_len);
         loop {
             let learned = basis.advance(&mean, &values, settings, ALWAYS);
@@ -173,18 +173,16 @@ impl Features for Whitened {
         if !self.base.compute_while(inputs, &mut values, may_go_on) {
             return false;
         }
-        values.chunks_exact_mut(base_len).for_each(|row| take_off(row, &self.mean));
-        let matrix = Matrix::new(&self.matrix, base_len, directions);
-        let rows = together(base_len * directions);
-        let mut seen = vec![0.0; rows * directions];
-        let pieces = outputs.chunks_mut(rows * self.shape[0]).zip(values.chunks(rows * base_len));
+        take_off(&mut values, &self.mean);
+        let mut seen = vec![0.0; TILE * directions];
+        let pieces = outputs.chunks_mut(TILE * self.shape[0]).zip(values.chunks(TILE * base_len));
         for (outputs, values) in pieces {
-            if !may_go_on() {
-                return false;
-            }
             let count = values.len() / base_len;
             let seen = &mut seen[..count * directions];
-            multiply(seen, Matrix::new(values, count, base_len), matrix, false);
+            let shape = [base_len, directions];
+            if product_into(seen, values, &self.matrix, shape, may_go_on).is_none() {
+                return false;
+            }
             let outputs = outputs.chunks_exact_mut(self.shape[0]);
             for (output, seen) in outputs.zip(seen.chunks_exact(directions)) {
                 output[..directions].copy_from_slice(seen);
@@ -244,8 +242,11 @@ fn make_unit(vector: &mut [f32]) {
     vector.iter_mut().for_each(|x| *x /= norm);
 }
 
-fn take_off(row: &mut [f32], mean: &[f32]) {
-    row.iter_mut().zip(mean).for_each(|(x, m)| *x -= m);
+/// Takes the mean off rows.
+pub(super) fn take_off(values: &mut [f32], mean: &[f32]) {
+    for row in values.chunks_exact_mut(mean.len()) {
+        row.iter_mut().zip(mean).for_each(|(x, m)| *x -= m);
+    }
 }
 
 /// Directions that are kept of so many rows of `width` features.
@@ -253,8 +254,8 @@ pub(super) fn directions(settings: &WhiteningSettings, rows: usize, width: usize
     settings.directions.min(rows).min(width).max(1)
 }
 
-/// Takes the mean of the rows off them; none, and no change, when called off.
-pub(super) fn centre(values: &mut [f32], width: usize, may_go_on: MayGoOn<'_>) -> Option<Vec<f32>> {
+/// The mean of rows; none when called off.
+pub(super) fn mean(values: &[f32], width: usize, may_go_on: MayGoOn<'_>) -> Option<Vec<f32>> {
     let rows = (values.len() / width) as f64;
     let mut mean = vec![0.0; width];
     for some in values.chunks(ASKED * width) {
@@ -265,9 +266,7 @@ pub(super) fn centre(values: &mut [f32], width: usize, may_go_on: MayGoOn<'_>) -
             mean.iter_mut().zip(row).for_each(|(m, x)| *m += f64::from(*x) / rows);
         }
     }
-    let mean: Vec<f32> = mean.into_iter().map(|m| m as f32).collect();
-    values.par_chunks_exact_mut(width).for_each(|row| take_off(row, &mean));
-    Some(mean)
+    Some(mean.into_iter().map(|m| m as f32).collect())
 }
 
 /// A matrix `[width, directions]` to begin with; none when called off.
@@ -290,7 +289,6 @@ fn project(
     [width, directions]: [usize; 2],
     may_go_on: MayGoOn<'_>,
 ) -> Option<Vec<f32>> {
-    let basis = Matrix::new(basis, width, directions);
     product(rows, basis, [width, directions], may_go_on)
 }
 
@@ -313,7 +311,7 @@ fn orthogonal(
 ) -> Option<Vec<f32>> {
     gram.iter_mut().step_by(n + 1).for_each(|x| *x += shift);
     let inverse = Cholesky::new(gram, n, may_go_on)?.inverse_transposed(may_go_on)?;
-    product(basis, Matrix::new(&inverse, n, n), [n, n], may_go_on)
+    product(basis, &inverse, [n, n], may_go_on)
 }
 
 #[cfg(test)]
@@ -355,6 +353,11 @@ mod tests {
         (0..count * 8).map(&mut value).collect()
     }
 
+    fn centre(values: &mut [f32]) {
+        let mean = mean(values, 8, ALWAYS).unwrap();
+        take_off(values, &mean);
+    }
+
     #[test]
     fn directions_of_public_images_come_out_alike_and_of_unit_length() {
         let images = rows(4000);
@@ -387,7 +390,7 @@ mod tests {
     #[test]
     fn a_moment_makes_its_own_directions_alike() {
         let mut values = rows(3000);
-        centre(&mut values, 8, ALWAYS).unwrap();
+        centre(&mut values);
         let moment = cross(&values, 8, &values, 8, ALWAYS).unwrap();
         let moment: Vec<f64> = moment.into_iter().map(f64::from).collect();
         let rotated = Rotated::by(&moment, 8, 1e-9);
@@ -404,7 +407,7 @@ mod tests {
     fn the_kept_directions_are_those_that_vary_most() {
         let images = rows(2000);
         let mut values = images.clone();
-        centre(&mut values, 8, ALWAYS).unwrap();
+        centre(&mut values);
         let basis = main_directions(&values, 8, 2);
         let kept: f32 = basis[..2 * 2].iter().map(|x| x * x).sum();
         assert!((kept - 2.0).abs() < 0.02, "the first two coordinates: {kept}");
