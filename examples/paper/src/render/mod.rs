@@ -31,6 +31,7 @@ no figure here is typed. Each table is one experiment, described by a file in
   devices epsilon is that of each device's own examples, and which device holds an example is fixed.
 - Each epsilon is of one run alone. The runs of a table look at the same examples: all of them
   together cost what they compose to.
+- Seconds are those of one or two threads on a machine with two cores, with whatever ran beside.
 - Noise energy is the variance that a round adds to all coordinates together, as a share of what
   DP-SGD adds. What is sent up is that of one device over the whole run.
 - `cargo paper -- list NAME` shows the cells of an experiment, and
