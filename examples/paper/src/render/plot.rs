@@ -193,9 +193,10 @@ pub(super) fn differences(page: &Page<'_>, at: &Position) -> Result<Option<Strin
         let intervals = arm.columns.iter().map(|summary| summary.and_then(interval)).collect();
         Row { label: arm.label, intervals }
     };
-    let rows: Vec<Row> = page.differences(at).into_iter().map(row).collect();
+    let told = |row: &Row| row.intervals.iter().any(Option::is_some);
+    let rows: Vec<Row> = page.differences(at).into_iter().map(row).filter(told).collect();
     let Some(baseline) = page.experiment.baseline.as_deref() else { return Ok(None) };
-    if rows.iter().all(|row| row.intervals.iter().all(Option::is_none)) {
+    if rows.is_empty() {
         return Ok(None);
     }
     let titles: Vec<String> = match page.columns.values.is_empty() {

@@ -38,8 +38,8 @@ pub(super) fn product_into(
     [inner, cols]: [usize; 2],
     may_go_on: MayGoOn<'_>,
 ) -> Option<()> {
-    for (terms, right) in right.chunks(TERMS * cols).enumerate() {
-        let start = terms * TERMS;
+    for (block, right) in right.chunks(TERMS * cols).enumerate() {
+        let start = block * TERMS;
         let left = Matrix::strided(&left[start..], output.len() / cols, right.len() / cols, inner);
         add_terms(output, left, (right, cols), start > 0, may_go_on)?;
     }
@@ -59,10 +59,10 @@ pub(super) fn cross(
     output.par_chunks_mut(TILE * n).enumerate().try_for_each(|(piece, output)| {
         let which = piece * TILE..piece * TILE + output.len() / n;
         let mut near = Vec::new();
-        for (terms, (a, b)) in a.chunks(TERMS * m).zip(b.chunks(TERMS * n)).enumerate() {
+        for (block, (a, b)) in a.chunks(TERMS * m).zip(b.chunks(TERMS * n)).enumerate() {
             columns(a, m, which.clone(), &mut near);
             let left = Matrix::new(&near, b.len() / n, which.len()).transposed();
-            add_terms(output, left, (b, n), terms > 0, may_go_on)?;
+            add_terms(output, left, (b, n), block > 0, may_go_on)?;
         }
         Some(())
     })?;

@@ -108,13 +108,14 @@ impl Learning {
             } else if self.mean.is_empty() {
                 self.mean = mean(&self.responses, each, may_go_on)?;
                 self.images = Vec::new();
-            } else if self.centred < self.count {
-                let rows = self.centred..self.count.min(self.centred + TOGETHER);
-                may_go_on().then_some(())?;
-                self.centred = rows.end;
-                take_off(&mut self.responses[rows.start * each..rows.end * each], &self.mean);
             } else {
-                self.basis = Some(Basis::new(&self.whitening, self.count, each));
+                may_go_on().then_some(())?;
+                let rows = self.centred..self.count.min(self.centred + TOGETHER);
+                take_off(&mut self.responses[rows.start * each..rows.end * each], &self.mean);
+                self.centred = rows.end;
+                if self.centred == self.count {
+                    self.basis = Some(Basis::new(&self.whitening, self.count, each));
+                }
             }
             return Some(Made::Part);
         };

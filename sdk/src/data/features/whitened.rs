@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::linear_algebra::{Cholesky, TILE, cross, positive_part, product, product_into};
 use super::{ALWAYS, Features, MayGoOn};
-use crate::kernels::{Matrix, multiply};
 
 /// Subspace iterations: each takes the ratio of two directions' variances to the next power.
 const ITERATIONS: usize = 3;
@@ -231,8 +230,8 @@ impl Features for Rotated {
 
     fn compute(&self, inputs: &[f32], outputs: &mut [f32]) {
         let n = self.shape[0];
-        let (left, right) = (Matrix::new(inputs, inputs.len() / n, n), &self.matrix);
-        multiply(outputs, left, Matrix::new(right, n, n), false);
+        let made = product_into(outputs, inputs, &self.matrix, [n, n], ALWAYS);
+        made.expect("nothing calls it off");
         outputs.chunks_exact_mut(n).for_each(make_unit);
     }
 }
