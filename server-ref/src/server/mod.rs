@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{error, info};
 
 use crate::{Clock, Error, ServerConfig, Service, SystemClock, Tls};
@@ -124,7 +124,9 @@ async fn keep_ticking(
     every: Duration,
     mut hangup: Hangup,
 ) {
-    let mut interval = tokio::time::interval(every);
+    // Certificates were read a moment ago; deadlines may have passed while nobody served.
+    tick(&service, None).await;
+    let mut interval = tokio::time::interval_at(Instant::now() + every, every);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
