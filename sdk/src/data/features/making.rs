@@ -82,8 +82,7 @@ impl Learning {
         count: usize,
     ) -> Self {
         let (images, responses, mean) = Default::default();
-        let (patches, basis) = (None, None);
-        let centred = 0;
+        let (patches, basis, centred) = (None, None, 0);
         Self { image, filters, whitening, count, images, patches, responses, mean, centred, basis }
     }
 

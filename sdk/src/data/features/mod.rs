@@ -91,14 +91,12 @@ fn leaves(
     let (top, left) = ((side - height) / 2, (side - width) / 2);
     let scale = if channels == 1 { scale_pixel } else { scale_colour };
     let mut images = Vec::with_capacity(count * channels * height * width);
-    for image in whole.chunks_exact(channels * side * side) {
+    for plane in whole.chunks_exact(side * side) {
         if !may_go_on() {
             return Ok(None);
         }
-        for plane in image.chunks_exact(side * side) {
-            for row in plane.chunks_exact(side).skip(top).take(height) {
-                images.extend(row[left..left + width].iter().map(|x| scale(*x as u8)));
-            }
+        for row in plane.chunks_exact(side).skip(top).take(height) {
+            images.extend(row[left..left + width].iter().map(|x| scale(*x as u8)));
         }
     }
     Ok(Some(images))

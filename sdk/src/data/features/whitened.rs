@@ -127,7 +127,7 @@ impl Basis {
         let Self { values, width, directions, .. } = self;
         // Made orthonormal after each half: rounding would drown small directions in the
         // square of what large ones vary by.
-        let seen = project(rows, values, [*width, *directions], may_go_on)?;
+        let seen = product(rows, values, [*width, *directions], may_go_on)?;
         let seen = orthonormal(&seen, *directions, may_go_on)?;
         let basis = cross(rows, *width, &seen, *directions, may_go_on)?;
         orthonormal(&basis, *directions, may_go_on)
@@ -144,7 +144,7 @@ impl Basis {
     fn whitening(&self, rows: &[f32], ridge: f64, may_go_on: MayGoOn<'_>) -> Option<Vec<f32>> {
         let Self { width, directions, .. } = *self;
         let basis = self.settled(may_go_on)?;
-        let seen = project(rows, &basis, [width, directions], may_go_on)?;
+        let seen = product(rows, &basis, [width, directions], may_go_on)?;
         let count = (rows.len() / width) as f64;
         let gram = cross(&seen, directions, &seen, directions, may_go_on)?;
         let gram: Vec<f64> = gram.into_iter().map(|x| f64::from(x) / count).collect();
@@ -173,7 +173,7 @@ impl Features for Whitened {
             return false;
         }
         take_off(&mut values, &self.mean);
-        let mut seen = vec![0.0; TILE * directions];
+        let mut seen = vec![0.0; TILE.min(values.len() / base_len) * directions];
         let pieces = outputs.chunks_mut(TILE * self.shape[0]).zip(values.chunks(TILE * base_len));
         for (outputs, values) in pieces {
             let count = values.len() / base_len;
@@ -279,16 +279,6 @@ fn random(width: usize, directions: usize, may_go_on: MayGoOn<'_>) -> Option<Vec
         values.extend((0..directions).map(|_| rng.random::<f32>() - rng.random::<f32>()));
     }
     Some(values)
-}
-
-/// Rows in the basis `[width, directions]`; none when called off.
-fn project(
-    rows: &[f32],
-    basis: &[f32],
-    [width, directions]: [usize; 2],
-    may_go_on: MayGoOn<'_>,
-) -> Option<Vec<f32>> {
-    product(rows, basis, [width, directions], may_go_on)
 }
 
 /// About an orthonormal basis of what the columns `[rows, n]` span; none when called off.
