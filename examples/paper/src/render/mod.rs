@@ -15,16 +15,16 @@ const HEAD: &str = "\
 # Results
 
 Made by `cargo paper -- render` from the files in [examples/paper/results](../examples/paper/results);
-no figure here is typed. Each table is one experiment, described by a file in
-[examples/paper/experiments](../examples/paper/experiments).
+no figure of a run in a table or a plot is typed, only published ones and the words are. Each table is
+one experiment, described by a file in [examples/paper/experiments](../examples/paper/experiments).
 
 - Accuracies are percent on the test set, of the last model of a run (where `average` is set: of
   the moving average of its models), as mean and standard deviation over seeds (their number in
   brackets). Differences are paired by seed, with the 95 %
   confidence interval of their mean.
 - Settings were chosen on the last sixth of the training set (`holdout = true`), with the test set
-  untouched; each experiment says how. The search looked at private data and is not covered by
-  epsilon, as in the literature that is compared with.
+  untouched but where an experiment says so; each says how. The runs of a search are not kept. It
+  looked at private data and is not covered by epsilon, as in the literature that is compared with.
 - Epsilon is that of all releases of a run, example level, add or remove one example, by privacy
   loss distributions, and by Renyi divergences beside it, at the delta in the row below. The number
   of examples is treated as public: it is in the sampling rate and in the divisor. With several
@@ -43,7 +43,7 @@ no figure here is typed. Each table is one experiment, described by a file in
 
 ";
 
-/// Written by hand, and without figures.
+/// Written by hand.
 const CONCLUSIONS: &str = include_str!("../../conclusions.md");
 
 /// A cell and what is there of it.

@@ -16,10 +16,7 @@ pub(super) fn targets(pages: &[Page<'_>]) -> String {
             let result = known.result.as_ref();
             let verdict = match result.and_then(CellResult::summary) {
                 None => String::new(),
-                Some(summary) if summary.mean >= *least => {
-                    format!("reached, {:+.2}", summary.mean - least)
-                }
-                Some(summary) => format!("missed by {:.2}", least - summary.mean),
+                Some(summary) => reached(summary, *least),
             };
             let label = label_of(page, arm);
             let cells =
@@ -32,6 +29,19 @@ pub(super) fn targets(pages: &[Page<'_>]) -> String {
     }
     let titles = ["at", "target", "mean of seeds", ""].map(str::to_owned);
     format!("## Targets\n\n{}{rows}\n", heading("experiment", &titles))
+}
+
+/// Whether a mean reaches a target, by how much, and whether its seeds tell.
+fn reached(summary: Summary, least: f64) -> String {
+    let gap = summary.mean - least;
+    let verdict =
+        if gap >= 0.0 { format!("reached, {gap:+.2}") } else { format!("missed by {:.2}", -gap) };
+    let told = match summary.half_width() {
+        None => ", one seed",
+        Some(half) if gap.abs() <= half => ", not told apart by the seeds",
+        Some(_) => "",
+    };
+    verdict + told
 }
 
 /// Accuracies of all arms, figures of others, and what the runs cost.
@@ -210,13 +220,14 @@ pub(super) fn verdicts(pages: &[Page<'_>]) -> String {
     if rows.is_empty() {
         return rows;
     }
+    let chance = 0.025 * all as f64;
     let about = format!(
         "## Where a mechanism pays\n\n\
          Every arm of every experiment against its baseline, in all columns where both have two seeds \
          or more:\nhow often the 95 % confidence interval of the difference lies above 0 (better), \
-         holds 0 (undecided)\nor lies below (worse). Of these {all} intervals about {:.0} leave out 0 \
-         by chance.\n\n",
-        0.05 * all as f64
+         holds 0 (undecided)\nor lies below (worse). If no arm differed from its baseline, about {chance:.0} \
+         of these {all} intervals would\nlie above 0 and as many below. Oracles are counted, and runs \
+         that experiments share in each.\n\n"
     );
     let titles = ["against", "better", "undecided", "worse", "largest gain", "largest loss"];
     about + &heading("experiment", &titles.map(str::to_owned)) + &rows + "\n"
@@ -281,4 +292,17 @@ fn line(text: &mut String, first: &str, cells: &[String]) {
 /// A value of an axis as a number, where it is one.
 pub(super) fn number(value: &toml::Value) -> Option<f64> {
     plain(value).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_told_apart_by_enough_seeds_alone() {
+        let verdict = |values: &[f64], least| reached(Summary::of(values).unwrap(), least);
+        assert_eq!(verdict(&[97.1], 97.0), "reached, +0.10, one seed");
+        assert_eq!(verdict(&[97.0, 97.3], 97.0), "reached, +0.15, not told apart by the seeds");
+        assert_eq!(verdict(&[97.0, 97.0, 97.1], 98.0), "missed by 0.97");
+    }
 }
