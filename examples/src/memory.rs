@@ -1,5 +1,11 @@
 //! What a run took of the machine's memory.
 
+/// Forgets the peak so far, so that the next one is that of what comes; nothing where the system
+/// cannot.
+pub fn restart_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
 /// Peak resident memory of this process, in MB of 10^6 bytes; 0 where the system does not
 /// tell.
 #[must_use]

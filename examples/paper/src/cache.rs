@@ -10,15 +10,28 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
 use crate::Error;
 use crate::source::Split;
 
-/// A folder of features, one file for each data set and settings. It does not know of changes to
-/// the code that makes them: results that are kept should be made without it.
-pub(crate) struct Cache(pub(crate) PathBuf);
+/// A folder of features, one file for each program, data set and settings: another build of the
+/// program does not take what this one made.
+pub(crate) struct Cache {
+    folder: PathBuf,
+    /// Of this program's own file.
+    program: u64,
+}
 
 impl Cache {
+    /// In a folder, which is made where it is needed.
+    ///
+    /// # Errors
+    /// Where the program's own file cannot be read.
+    pub(crate) fn new(folder: PathBuf) -> Result<Self, Error> {
+        let own =
+            std::env::current_exe().map_err(Error::file("find", Path::new("this program")))?;
+        let bytes = std::fs::read(&own).map_err(Error::file("read", &own))?;
+        Ok(Self { folder, program: hash(&bytes) })
+    }
+
     fn path(&self, key: &str) -> PathBuf {
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        self.0.join(format!("{:016x}.safetensors", hasher.finish()))
+        self.folder.join(format!("{:016x}.safetensors", hash(&(self.program, key))))
     }
 
     /// The inputs under `key` in place of those of `split`; none where there is no file.
@@ -49,9 +62,9 @@ impl Cache {
     /// # Errors
     /// Where the file cannot be written; a partial one is not left.
     pub(crate) fn write(&self, key: &str, split: &Split) -> Result<(), Error> {
-        std::fs::create_dir_all(&self.0).map_err(Error::file("make", &self.0))?;
+        std::fs::create_dir_all(&self.folder).map_err(Error::file("make", &self.folder))?;
         let path = self.path(key);
-        let partial = path.with_extension("partial");
+        let partial = path.with_extension(format!("{}.partial", std::process::id()));
         let parts = [("train", &split.train), ("test", &split.test)].map(|(name, examples)| {
             let bytes: Vec<u8> = examples.inputs().iter().flat_map(|x| x.to_le_bytes()).collect();
             let shape: Vec<usize> =
@@ -67,6 +80,12 @@ impl Cache {
     }
 }
 
+fn hash(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
 fn broken(path: &Path, error: safetensors::SafeTensorError) -> Error {
     let reason = format!("{error}; remove it to compute the features again");
     Error::Experiment { path: path.to_owned(), reason }
@@ -79,7 +98,7 @@ mod tests {
     #[test]
     fn what_was_kept_comes_back_and_a_broken_file_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache(folder.path().join("new"));
+        let cache = Cache::new(folder.path().join("new")).unwrap();
         let examples = |inputs: Vec<f32>| Examples::new(vec![2], inputs, vec![1, 0], 2).unwrap();
         let split = Split {
             train: examples(vec![1.0, -2.5, 0.1, 4.0]),

@@ -63,6 +63,14 @@ pub(crate) enum Error {
         /// What it must be.
         expected: String,
     },
+    /// An error of one run among many.
+    #[error("{what}: {source}")]
+    Run {
+        /// The run.
+        what: String,
+        /// What ended it.
+        source: Box<Self>,
+    },
     /// Bug: a plot could not be drawn.
     #[error("a plot could not be drawn: {reason}")]
     Plot {
@@ -85,8 +93,19 @@ impl From<adafed::nn::Error> for Error {
 
 impl Error {
     /// Whether a data set is not on this machine.
-    pub(crate) const fn is_missing_data(&self) -> bool {
-        matches!(self, Self::Device(adafed::Error::Data(adafed::data::Error::Missing { .. })))
+    pub(crate) fn is_missing_data(&self) -> bool {
+        match self {
+            Self::Run { source, .. } => source.is_missing_data(),
+            Self::Device(adafed::Error::Data(error)) => {
+                matches!(error, adafed::data::Error::Missing { .. })
+            }
+            _ => false,
+        }
+    }
+
+    /// Says in which run it came up.
+    pub(crate) fn during(self, what: String) -> Self {
+        Self::Run { what, source: Box::new(self) }
     }
 
     /// For `map_err` on file operations.

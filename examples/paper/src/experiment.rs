@@ -11,7 +11,8 @@
 //! | `[[target]]` | `arm`, `at`, `least` and `of`: an accuracy to reach, and whose figure it is |
 //! | `[quick]` | settings of the short form, which takes the first position of the grid |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -120,26 +121,62 @@ impl Experiment {
             toml::from_str(&text).map_err(|error| described(error.to_string()))?;
         experiment.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         experiment.path = path.to_owned();
-        let known = |name: &String| experiment.arms.iter().any(|arm| arm.name == *name);
-        if let Some(baseline) = experiment.baseline.as_ref().filter(|name| !known(name)) {
-            return Err(described(format!("the baseline {baseline:?} is no arm")));
+        experiment.check()?;
+        Ok(experiment)
+    }
+
+    /// What is named must be there, and what is said must act.
+    fn check(&self) -> Result<(), Error> {
+        let mut names = BTreeSet::new();
+        if let Some(Arm { name, .. }) = self.arms.iter().find(|arm| !names.insert(&arm.name)) {
+            return Err(self.wrong(format!("two arms are called {name:?}")));
         }
-        let cells = experiment.cells()?;
+        if let Some(baseline) = self.baseline.as_ref().filter(|name| !names.contains(name)) {
+            return Err(self.wrong(format!("the baseline {baseline:?} is no arm")));
+        }
+        let of_arms = self.arms.iter().map(|arm| &arm.settings);
+        let mut settings = of_arms.chain(self.when.iter().map(|when| &when.settings));
+        if let Some(key) = settings.find_map(|own| own.keys().find(|k| self.grid.contains_key(*k)))
+        {
+            let reason = format!("{key} is an axis of the grid: neither an arm nor a when sets it");
+            return Err(self.wrong(reason));
+        }
+        let positions = self.positions()?;
+        let nowhere = |at: &&Table| positions.iter().all(|position| !holds(*at, position));
+        let of_published = self.published.iter().map(|published| &published.at);
+        if let Some(at) = self.when.iter().map(|when| &when.at).chain(of_published).find(nowhere) {
+            return Err(self.wrong(format!("at {at}: the grid has no such position")));
+        }
+        let titles = self.columns()?.titles();
+        let mut values = self.published.iter().flat_map(|published| published.values.keys());
+        if let Some(value) = values.find(|value| !titles.contains(value)) {
+            let titles = titles.join(", ");
+            return Err(self.wrong(format!("published: no column {value:?}; there are: {titles}")));
+        }
+        let cells = self.cells()?;
         let missing = |target: &&Target| {
             let cell = |cell: &Cell| cell.arm == target.arm && holds(&target.at, &cell.at);
             cells.iter().filter(|known| cell(known)).count() != 1
         };
-        if let Some(Target { arm, at, .. }) = experiment.targets.iter().find(missing) {
-            return Err(described(format!("the target of {arm:?} at {at} is not of one cell")));
+        if let Some(Target { arm, at, .. }) = self.targets.iter().find(missing) {
+            return Err(self.wrong(format!("the target of {arm:?} at {at} is not of one cell")));
         }
-        experiment.quick_cells()?;
-        Ok(experiment)
+        self.quick_cells().map(drop)
     }
 
-    /// Seeds of an arm: 1 to this.
-    pub(crate) fn seeds(&self, arm: &str) -> u64 {
+    /// Seeds of an arm.
+    pub(crate) fn seeds(&self, arm: &str) -> Vec<u64> {
         let own = self.arms.iter().find(|known| known.name == arm).and_then(|arm| arm.seeds);
-        own.unwrap_or(self.seeds)
+        (1..=own.unwrap_or(self.seeds)).collect()
+    }
+
+    /// The last axis, along a table's columns.
+    ///
+    /// # Errors
+    /// Those of [`Self::axes`].
+    pub(crate) fn columns(&self) -> Result<Axis, Error> {
+        let none = || Axis { name: "result".to_owned(), values: Vec::new() };
+        Ok(self.axes()?.pop().unwrap_or_else(none))
     }
 
     /// The axes of the grid, in the file's order of names.
@@ -193,11 +230,33 @@ impl Experiment {
             self.wrong(format!("arm {:?} at {}: {}", arm.name, shown(at), error.message()))
         };
         let settings = Settings::deserialize(Value::Table(table)).map_err(described)?;
-        Ok(Cell { arm: arm.name.clone(), at: at.clone(), settings })
+        let cell = Cell { arm: arm.name.clone(), at: at.clone(), settings };
+        cell.settings.check().map_err(|error| self.wrong(format!("arm {cell}: {error}")))?;
+        Ok(cell)
     }
 
     fn wrong(&self, reason: String) -> Error {
         Error::Experiment { path: self.path.clone(), reason }
+    }
+}
+
+impl Axis {
+    /// Titles of its columns.
+    pub(crate) fn titles(&self) -> Vec<String> {
+        match self.values.as_slice() {
+            [] => vec!["accuracy".to_owned()],
+            values => values.iter().map(plain).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.arm)?;
+        if !self.at.is_empty() {
+            write!(f, " {}", shown(&self.at))?;
+        }
+        f.write_str(self.settings.warning())
     }
 }
 
@@ -325,7 +384,7 @@ mod tests {
         std::fs::write(folder.path().join("some.toml"), TEXT).unwrap();
         std::fs::write(folder.path().join("other.toml"), "title = 1").unwrap();
         let experiment = one(folder.path(), "some").unwrap();
-        assert_eq!((experiment.seeds("plain"), experiment.seeds("masked")), (2, 1));
+        assert_eq!((experiment.seeds("plain"), experiment.seeds("masked")), (vec![1, 2], vec![1]));
         let error = all(folder.path()).unwrap_err().to_string();
         assert!(error.contains("other.toml"), "{error}");
         let error = one(folder.path(), "third").unwrap_err().to_string();
@@ -343,6 +402,14 @@ mod tests {
         let target = target.replacen("[quick]\n", "", 1);
         assert!(wrong("[quick]", &target).contains("not of one cell"));
         assert!(wrong("[1, 4]", "[]").contains("grid.epsilon"));
+        assert!(wrong("name = \"masked\"", "name = \"plain\"").contains("two arms"));
+        assert!(
+            wrong("at = { epsilon = 4 }", "at = { epsilon = 4.0 }").contains("no such position")
+        );
+        assert!(wrong("clip = 0.25", "epsilon = 4").contains("epsilon is an axis"));
+        let published = "[[published]]\nlabel = \"P\"\nvalues = { 4 = 1 }\n[quick]";
+        assert!(wrong("[quick]", published).contains("no column \"4\"; there are: 0.0, 0.5"));
+        assert!(wrong("clip = 0.25", "epochs = 1").contains("epochs and rounds"));
         assert!(wrong("retention = \"0.5\"", "retention = \"2\"").contains("masked"));
     }
 }

@@ -31,6 +31,7 @@ use crate::cache::Cache;
 pub(crate) use crate::error::Error;
 use crate::experiment::{Cell, Experiment, plain, shown};
 use crate::progress::Progress;
+use crate::result::CellResult;
 use crate::run::Runner;
 
 /// What stands behind a cell.
@@ -45,10 +46,10 @@ const LEGEND: &str = "mean accuracy in % ± standard deviation (seeds)";
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// Folder of the experiments.
+    /// Folder of the experiments [default: examples/paper/experiments in the repository].
     #[arg(long, global = true, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/experiments"), hide_default_value = true)]
     experiments: PathBuf,
-    /// Folder of the results.
+    /// Folder of the results [default: examples/paper/results in the repository].
     #[arg(long, global = true, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"), hide_default_value = true)]
     results: PathBuf,
 }
@@ -64,7 +65,7 @@ enum Command {
     Run(Run),
     /// Writes docs/RESULTS.md and its plots from the results.
     Render {
-        /// Folder of the page.
+        /// Folder of the page [default: docs in the repository].
         #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"), hide_default_value = true)]
         docs: PathBuf,
     },
@@ -84,13 +85,12 @@ struct Run {
     #[arg(long)]
     seed: Option<u64>,
     /// The short form: every arm once, in less than two minutes; nothing is kept.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "at")]
     quick: bool,
     /// Folder of the data sets [default: ADAFED_DATA, or shared/data beside the repository].
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Folder where computed features are kept, for trying settings: it does not notice changes
-    /// to the program.
+    /// Folder where computed features are kept, for this build of the program alone.
     #[arg(long)]
     cache: Option<PathBuf>,
     /// Keep nothing, print the results as JSON.
@@ -130,47 +130,76 @@ fn execute(arguments: &Arguments) -> Result<(), Error> {
 
 fn list(experiments: &[Experiment], results: &Path) -> Result<(), Error> {
     let runner = Runner::new(PathBuf::new(), Some(results.to_owned()));
+    let mut first = Ok(());
     for experiment in experiments {
         let (mut done, mut all) = (0, 0);
         for cell in experiment.cells()? {
-            done += runner.known(&experiment.name, &cell)?.map_or(0, |known| known.seeds.len());
-            all += experiment.seeds(&cell.arm);
+            let seeds = experiment.seeds(&cell.arm);
+            let known = readable(runner.known(&experiment.name, &cell), &mut first);
+            done += seeds.len() - result::missing(known.as_ref(), &seeds).len();
+            all += seeds.len();
         }
         let (name, title) = (&experiment.name, &experiment.title);
         output::line(format_args!("{name:24} {done:4} of {all:4} runs  {title}"))?;
     }
-    Ok(())
+    first
+}
+
+/// What could be read; the first error is kept for the end of a list, so that it is whole.
+fn readable(
+    known: Result<Option<CellResult>, Error>,
+    first: &mut Result<(), Error>,
+) -> Option<CellResult> {
+    let known = known.map_err(|error| {
+        if first.is_ok() {
+            *first = Err(error)
+        }
+    });
+    known.unwrap_or_default()
 }
 
 fn show(experiment: &Experiment, results: &Path) -> Result<(), Error> {
     let runner = Runner::new(PathBuf::new(), Some(results.to_owned()));
     let (title, text) = (&experiment.title, experiment.text.trim());
     output::line(format_args!("{title}\n\n{text}\n\n{LEGEND}"))?;
+    let mut first = Ok(());
     for cell in experiment.cells()? {
-        let summary = runner.known(&experiment.name, &cell)?.and_then(|known| known.summary());
+        let known = readable(runner.known(&experiment.name, &cell), &mut first);
+        let summary = known.as_ref().and_then(CellResult::summary);
         let (at, seeds) = (shown(&cell.at), experiment.seeds(&cell.arm));
-        let done = summary.map_or(0, |summary| summary.count);
+        let done = seeds.len() - result::missing(known.as_ref(), &seeds).len();
+        let seeds = seeds.len();
         let accuracy = summary.map_or(String::new(), |summary| format!("  {summary}"));
         let (arm, warning) = (&cell.arm, cell.settings.warning());
         output::line(format_args!(
             "--arm {arm:20} {at:16} {done} of {seeds} runs{accuracy}{warning}"
         ))?;
     }
-    Ok(())
+    first
 }
 
 fn run_experiments(folder: &Path, run: &Run, results: &Path) -> Result<(), Error> {
-    let wanted = match run.experiment.as_str() {
-        "all" => experiment::all(folder)?,
-        name => vec![experiment::one(folder, name)?],
+    let all = run.experiment == "all";
+    let wanted = match all {
+        true => experiment::all(folder)?,
+        false => vec![experiment::one(folder, &run.experiment)?],
     };
     let data = run.data.clone().unwrap_or_else(source::default_root);
     let kept = (!run.quick && !run.json).then(|| results.to_owned());
     let mut runner = Runner::new(data, kept);
-    runner.cache = run.cache.clone().map(Cache);
+    runner.cache = run.cache.clone().map(Cache::new).transpose()?;
     for experiment in &wanted {
-        match run_one(experiment, run, &mut runner) {
-            Err(error) if run.quick && error.is_missing_data() => {
+        let cells = run.cells_of(experiment)?;
+        if cells.is_empty() {
+            let none = run.takes_none_of(experiment)?;
+            if !all {
+                return Err(none);
+            }
+            eprintln!("skipped: {}: {none}", experiment.name);
+            continue;
+        }
+        match run_one(experiment, &cells, run, &mut runner) {
+            Err(error) if all && run.quick && error.is_missing_data() => {
                 eprintln!("skipped: {}: {error}", experiment.name);
             }
             other => other?,
@@ -179,18 +208,28 @@ fn run_experiments(folder: &Path, run: &Run, results: &Path) -> Result<(), Error
     Ok(())
 }
 
-fn run_one(experiment: &Experiment, run: &Run, runner: &mut Runner) -> Result<(), Error> {
-    let cells = if run.quick { experiment.quick_cells()? } else { experiment.cells()? };
-    let cells: Vec<Cell> = cells.into_iter().filter(|cell| run.takes(cell)).collect();
-    if cells.is_empty() {
-        return Err(run.takes_none_of(experiment)?);
-    }
+fn run_one(
+    experiment: &Experiment,
+    cells: &[Cell],
+    run: &Run,
+    runner: &mut Runner,
+) -> Result<(), Error> {
     let seeds = |cell: &Cell| match run.seed {
         Some(seed) => vec![seed],
-        None => (1..=if run.quick { 1 } else { experiment.seeds(&cell.arm) }).collect(),
+        None if run.quick => vec![1],
+        None => experiment.seeds(&cell.arm),
     };
+    let of_arms = |seed: &u64| cells.iter().all(|cell| experiment.seeds(&cell.arm).contains(seed));
+    if let Some(seed) = run.seed.filter(|seed| runner.results.is_some() && !of_arms(seed)) {
+        let known = "those that the experiment asks for; --json runs any and keeps nothing";
+        return Err(Error::Unknown {
+            what: "seed",
+            name: seed.to_string(),
+            known: known.to_owned(),
+        });
+    }
     let (mut missing, mut all) = (0, 0);
-    for cell in &cells {
+    for cell in cells {
         let (known, seeds) = (runner.known(&experiment.name, cell)?, seeds(cell));
         missing += result::missing(known.as_ref(), &seeds).len();
         all += seeds.len();
@@ -198,7 +237,7 @@ fn run_one(experiment: &Experiment, run: &Run, runner: &mut Runner) -> Result<()
     eprintln!("{}: {missing} of {all} runs are missing", experiment.name);
     let mut progress = Progress::new(missing as u64);
     let mut lines = Vec::new();
-    for cell in &cells {
+    for cell in cells {
         let result = runner.run(&experiment.name, cell, &seeds(cell), &mut progress)?;
         if run.json {
             output::line(serde_json::to_string(&result)?)?;
@@ -219,12 +258,17 @@ fn run_one(experiment: &Experiment, run: &Run, runner: &mut Runner) -> Result<()
 }
 
 impl Run {
+    /// The cells that are asked for.
+    fn cells_of(&self, experiment: &Experiment) -> Result<Vec<Cell>, Error> {
+        let all = if self.quick { experiment.quick_cells()? } else { experiment.cells()? };
+        Ok(all.into_iter().filter(|cell| self.takes(cell)).collect())
+    }
+
     fn takes(&self, cell: &Cell) -> bool {
         let at = |(key, value): &(String, String)| {
             cell.at.get(key).is_some_and(|found| plain(found) == *value)
         };
-        self.arm.as_ref().is_none_or(|arm| *arm == cell.arm)
-            && (self.quick || self.at.iter().all(at))
+        self.arm.as_ref().is_none_or(|arm| *arm == cell.arm) && self.at.iter().all(at)
     }
 
     /// Says what of an experiment there is instead of what was asked for.

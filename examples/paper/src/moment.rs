@@ -10,7 +10,7 @@ use adafed::data::features::Rotated;
 use adafed::privacy::{NoiseSeed, PrivacyPlan};
 
 use crate::Error;
-use crate::released::{self, Releaser, Uses};
+use crate::released::{self, ReleasePlan, Releaser, Uses};
 use crate::settings::{SecondMoment, Settings};
 use crate::train::mixed;
 
@@ -20,17 +20,20 @@ const PURPOSE: u64 = u64::MAX;
 /// The vectors of which the moment is, are about of unit length.
 const CLIP: f64 = 1.0;
 
-/// The plan of the release: over the examples of all devices together.
+/// The plan of the release, for examples of `inputs` values: over those of all devices together.
 ///
 /// # Errors
 /// Never in practice: the constants are valid.
-pub(crate) fn privacy(
+pub(crate) fn plan(
+    settings: &Settings,
     training: &PrivacyPlan,
     uses: Uses,
     examples: usize,
-) -> Result<PrivacyPlan, Error> {
+    inputs: usize,
+) -> Result<ReleasePlan, Error> {
     let nominal_examples = examples as u32;
-    Ok(PrivacyPlan { nominal_examples, ..released::privacy(training, uses, CLIP)? })
+    let privacy = PrivacyPlan { nominal_examples, ..released::privacy(training, uses, CLIP)? };
+    ReleasePlan::new(settings, privacy, inputs, inputs)
 }
 
 /// Whitens by the released second moment of `train`.
@@ -38,9 +41,8 @@ pub(crate) fn privacy(
 /// # Errors
 /// Those of the release.
 pub(crate) fn whitening(
-    settings: &Settings,
     moment: SecondMoment,
-    privacy: PrivacyPlan,
+    plan: &ReleasePlan,
     train: &Examples,
     seed: u64,
 ) -> Result<Rotated, Error> {
@@ -48,6 +50,6 @@ pub(crate) fn whitening(
     let targets = train.inputs().iter().map(|x| -(n as f32) / 2.0 * x).collect();
     let data = Examples::with_targets(vec![n], train.inputs().to_vec(), targets, n)?;
     let secret = NoiseSeed::predictable(mixed(&[seed, PURPOSE]));
-    let released = Releaser::new(settings, privacy, n, n)?.release(&data, 0, &secret)?;
+    let released = Releaser::new(plan)?.release(&data, 0, &secret)?;
     Ok(Rotated::by(&released, n, moment.ridge))
 }

@@ -9,7 +9,7 @@ use adafed::privacy::{
 };
 use adafed::wire::{RoundPlan, TaskId, TaskPlan};
 
-use crate::released::Uses;
+use crate::released::{ReleasePlan, Uses};
 use crate::result::Beside;
 use crate::settings::{Quantile, Ranking, SecondMoment, Settings};
 use crate::{Error, moment, quantile};
@@ -19,29 +19,42 @@ pub(crate) struct Plans {
     /// Training.
     pub(crate) training: TaskPlan,
     /// The second moment, where one is released.
-    pub(crate) second_moment: Option<PrivacyPlan>,
+    pub(crate) second_moment: Option<ReleasePlan>,
     /// The counts that the clip norm follows, where it does.
-    pub(crate) counts: Option<PrivacyPlan>,
+    pub(crate) counts: Option<ReleasePlan>,
 }
 
 impl Plans {
     /// What is released beside the gradients.
     pub(crate) fn beside(&self) -> Vec<Beside> {
         let plans = [("second moment", &self.second_moment), ("counts", &self.counts)];
-        let beside = |(what, plan): (&'static str, &Option<PrivacyPlan>)| {
-            let plan = plan.as_ref()?;
-            let noise_multiplier = plan.least_noise_multiplier().value();
-            let (what, rate, releases) = (what.to_owned(), plan.rate.value(), plan.rounds());
+        let beside = |(what, plan): (&'static str, &Option<ReleasePlan>)| {
+            let privacy = plan.as_ref()?.privacy();
+            let noise_multiplier = privacy.least_noise_multiplier().value();
+            let (what, rate, releases) = (what.to_owned(), privacy.rate.value(), privacy.rounds());
             Some(Beside { what, noise_multiplier, rate, releases })
         };
         plans.into_iter().filter_map(beside).collect()
     }
 
+    /// Every plan by which something is released.
+    fn all(&self) -> impl Iterator<Item = &TaskPlan> {
+        let beside = [&self.second_moment, &self.counts].into_iter().flatten();
+        beside.map(ReleasePlan::task).chain([&self.training])
+    }
+
     /// All releases of the run.
     pub(crate) fn composition(&self) -> Composition {
-        let plans = [self.second_moment.as_ref(), self.counts.as_ref()];
-        let plans = plans.into_iter().flatten().chain([&self.training.privacy]);
+        let plans = self.all().map(|plan| &plan.privacy);
         plans.flat_map(|plan| (0..plan.rounds()).filter_map(|r| plan.round_event(r))).collect()
+    }
+
+    /// Expected upload of one device over the run, in bytes.
+    pub(crate) fn bytes_up(&self) -> u64 {
+        let bytes = |plan: &TaskPlan| {
+            (0..plan.privacy.rounds()).map(|r| plan.expected_update_bytes(r)).sum::<u64>()
+        };
+        self.all().map(bytes).sum()
     }
 }
 
@@ -55,15 +68,12 @@ pub(crate) fn plans(
     layout: &Layout,
     examples: usize,
 ) -> Result<Plans, Error> {
-    if settings.second_moment().is_some() && settings.devices > 1 {
-        let expected = "one device: several that trust nobody would each add the noise".to_owned();
-        return Err(Error::Settings { what: "devices beside second-moment", expected });
-    }
+    settings.check()?;
     let (epsilon, delta) = (Epsilon::new(settings.epsilon)?, Delta::new(settings.delta)?);
     let (adjacency, by) = (Adjacency::AddRemove, CalibrateBy::Tightest);
     let target = Target { epsilon, delta, adjacency, by };
     let rate = rate(settings.batch, examples)?;
-    let rounds = rounds(settings, rate)?;
+    let rounds = rounds(settings, rate);
     let noise = multipliers(settings, &target, rate, rounds, examples)?;
     let least = u64::from(settings.warmup > 0.0);
     let warmup = ((settings.warmup * rounds as f64).round() as u64).clamp(least, rounds);
@@ -81,8 +91,10 @@ pub(crate) fn plans(
         warmup: phase(warmup),
         main: phase(rounds.saturating_sub(warmup)),
     };
-    let counts = noise.counts.map(|uses| quantile::privacy(&privacy, uses)).transpose()?;
-    let second_moment = noise.second_moment.map(|uses| moment::privacy(&privacy, uses, examples));
+    let counts = noise.counts.map(|uses| quantile::plan(settings, &privacy, uses)).transpose()?;
+    let inputs = spec.input.iter().product();
+    let second_moment =
+        noise.second_moment.map(|uses| moment::plan(settings, &privacy, uses, examples, inputs));
     let second_moment = second_moment.transpose()?;
     let training = task(settings, spec, layout, privacy)?;
     Ok(Plans { training, second_moment, counts })
@@ -112,7 +124,8 @@ pub(crate) fn task(
         privacy,
         algorithm: AlgorithmPlan {
             importance,
-            random_seed: 1,
+            // A run puts its own seed in.
+            random_seed: 0,
             retention: settings.retention,
             scale,
             optimizer: SgdSettings {
@@ -192,18 +205,11 @@ fn multipliers(
     })
 }
 
-fn rounds(settings: &Settings, rate: SamplingRate) -> Result<u64, Error> {
-    match (settings.epochs, settings.rounds) {
-        (None, Some(rounds)) => Ok(rounds),
-        (Some(epochs), None) => {
-            let steps = (epochs / rate.value()).round() as u64;
-            Ok((steps / u64::from(settings.local_steps.max(1))).max(1))
-        }
-        _ => Err(Error::Settings {
-            what: "epochs and rounds",
-            expected: "give exactly one of them".to_owned(),
-        }),
-    }
+/// Rounds of a run, of which settings that were checked say either the number or the epochs.
+fn rounds(settings: &Settings, rate: SamplingRate) -> u64 {
+    let steps = |epochs: f64| (epochs / rate.value()).round() as u64;
+    let rounds = |epochs| (steps(epochs) / u64::from(settings.local_steps.max(1))).max(1);
+    settings.rounds.or(settings.epochs.map(rounds)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -230,5 +236,14 @@ mod tests {
         assert_eq!((beside.what.as_str(), beside.rate, beside.releases), ("second moment", 1.0, 1));
         let error = planned(&format!("devices = 2\n{MOMENT}")).err().unwrap().to_string();
         assert!(error.contains("second-moment") && error.contains("one device"), "{error}");
+        // 64 x 64 values of ten bits or so.
+        let more = plans.bytes_up() - planned("").unwrap().bytes_up();
+        assert!((4096..3 * 4096).contains(&more), "{more} bytes for the moment");
+    }
+
+    #[test]
+    fn an_oracle_needs_a_warmup() {
+        let error = planned("importance = \"oracle\"").err().unwrap().to_string();
+        assert!(error.contains("warmup: above 0 for an oracle"), "{error}");
     }
 }

@@ -49,7 +49,7 @@ fn model(layers: Vec<LayerSpec>) -> Result<Model, Error> {
     Ok(Model::new(&spec)?)
 }
 
-/// `count` glyphs from `start` on, their classes, upright where asked for.
+/// `count` glyphs from `start` on, and their classes.
 pub(crate) fn glyph_images(
     glyphs: &Glyphs,
     seed: u64,

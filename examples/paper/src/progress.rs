@@ -41,11 +41,11 @@ impl Progress {
         Self { bar, spent, started: now, last_line, runs, done: 0, what }
     }
 
-    /// Features are computed, which can take minutes.
-    pub(crate) fn features(&self) {
+    /// Something is made that runs share, which can take minutes.
+    pub(crate) fn preparing(&self, what: &'static str) {
         match &self.bar {
-            Some(bar) => bar.set_message("computing features"),
-            None => eprintln!("computing features"),
+            Some(bar) => bar.set_message(what),
+            None => eprintln!("{what}"),
         }
     }
 

@@ -10,13 +10,13 @@
 
 use std::borrow::Cow;
 
-use adafed::algorithm::{Mask, ScaleRule, Standardisation};
+use adafed::algorithm::{Mask, Standardisation};
 use adafed::data::{self, Dataset, Examples};
 use adafed::nn::BoundModel;
 use adafed::privacy::{NoiseSeed, PrivacyPlan};
 
 use crate::Error;
-use crate::released::{self, Releaser, Uses};
+use crate::released::{self, ReleasePlan, Releaser, Uses};
 use crate::settings::{Quantile, Settings};
 use crate::train::mixed;
 
@@ -29,22 +29,26 @@ const VOTE: f64 = 0.5;
 ///
 /// # Errors
 /// Never in practice: the constants are valid.
-pub(crate) fn privacy(training: &PrivacyPlan, uses: Uses) -> Result<PrivacyPlan, Error> {
-    released::privacy(training, uses, VOTE)
+pub(crate) fn plan(
+    settings: &Settings,
+    training: &PrivacyPlan,
+    uses: Uses,
+) -> Result<ReleasePlan, Error> {
+    ReleasePlan::new(settings, released::privacy(training, uses, VOTE)?, 1, 1)
 }
 
 /// The clip norm of the next round.
-pub(crate) struct Tracker {
+pub(crate) struct Tracker<'a> {
     quantile: Quantile,
     /// Clip norm of the plan, and of the next round.
     planned: f64,
     clip: f64,
     /// One a device.
-    releasers: Vec<Releaser>,
+    releasers: Vec<Releaser<'a>>,
     seed: u64,
 }
 
-impl Tracker {
+impl<'a> Tracker<'a> {
     /// Starts at the clip norm of the settings.
     ///
     /// # Errors
@@ -52,16 +56,10 @@ impl Tracker {
     pub(crate) fn new(
         settings: &Settings,
         quantile: Quantile,
-        privacy: &PrivacyPlan,
+        plan: &'a ReleasePlan,
         seed: u64,
     ) -> Result<Self, Error> {
-        let scaled = settings.scale.rule != ScaleRule::None || settings.centre;
-        if scaled || settings.augmentation.is_some() || settings.local_steps > 1 {
-            let expected =
-                "no scale, no centre, no augmentation and one local step beside it".to_owned();
-            return Err(Error::Settings { what: "quantile", expected });
-        }
-        let releaser = |_| Releaser::new(settings, *privacy, 1, 1);
+        let releaser = |_| Releaser::new(plan);
         let releasers = (0..settings.devices).map(releaser).collect::<Result<_, _>>()?;
         Ok(Self { quantile, planned: settings.clip, clip: settings.clip, releasers, seed })
     }

@@ -35,18 +35,14 @@ pub(crate) fn privacy(training: &PrivacyPlan, uses: Uses, clip: f64) -> Result<P
     Ok(PrivacyPlan { rate, clip: ClipNorm::new(clip)?, local_steps, warmup, main, ..*training })
 }
 
-/// A device that releases the gradient at zero of a linear layer `inputs -> outputs` without
-/// bias, under the mean squared error: with targets t it is `-(2 / outputs) t x^T` an example.
-pub(crate) struct Releaser {
+/// Releases of the gradient at zero of a linear layer `inputs -> outputs` without bias, under the
+/// mean squared error: with targets t it is `-(2 / outputs) t x^T` an example.
+pub(crate) struct ReleasePlan {
     model: Model,
-    plan: TaskPlan,
-    ledger: Ledger<EphemeralStore>,
+    task: TaskPlan,
 }
 
-/// Name of the task in the ledger.
-const TASK: &str = "beside";
-
-impl Releaser {
+impl ReleasePlan {
     /// Under `privacy`, of which each round is one release.
     ///
     /// # Errors
@@ -64,10 +60,38 @@ impl Releaser {
         // No mask, no scale: every entry is released.
         let (retention, warmup, refresh) = (Retention::full(), 0.0, None);
         let plain = Settings { retention, warmup, refresh, ..settings.clone() };
-        let plan = task(&plain, &spec, model.layout(), privacy)?;
-        let mut ledger = Ledger::open(EphemeralStore::default(), policy(&privacy)?)?;
-        ledger.accept(TASK, &plan.digest()?.to_string(), &privacy)?;
-        Ok(Self { model, plan, ledger })
+        let task = task(&plain, &spec, model.layout(), privacy)?;
+        Ok(Self { model, task })
+    }
+
+    pub(crate) const fn task(&self) -> &TaskPlan {
+        &self.task
+    }
+
+    pub(crate) const fn privacy(&self) -> &PrivacyPlan {
+        &self.task.privacy
+    }
+}
+
+/// A device that makes these releases.
+pub(crate) struct Releaser<'a> {
+    plan: &'a ReleasePlan,
+    ledger: Ledger<EphemeralStore>,
+}
+
+/// Name of the task in the ledger.
+const TASK: &str = "beside";
+
+impl<'a> Releaser<'a> {
+    /// With a ledger of its own.
+    ///
+    /// # Errors
+    /// Those of the plan.
+    pub(crate) fn new(plan: &'a ReleasePlan) -> Result<Self, Error> {
+        let privacy = plan.privacy();
+        let mut ledger = Ledger::open(EphemeralStore::default(), policy(privacy)?)?;
+        ledger.accept(TASK, &plan.task.digest()?.to_string(), privacy)?;
+        Ok(Self { plan, ledger })
     }
 
     /// The release of a round, divided by the public size of a sample, `[outputs, inputs]`.
@@ -80,7 +104,8 @@ impl Releaser {
         round: u64,
         secret: &NoiseSeed,
     ) -> Result<Vec<f64>, Error> {
-        let (model, plans, d) = (&self.model, self.plan.plans(), self.model.parameters());
+        let ReleasePlan { model, task } = self.plan;
+        let (plans, d) = (task.plans(), model.parameters());
         let (mask, standardisation) = (&Mask::full(d), &Standardisation::none());
         let local = LocalRound::new(Setting { model, data, plans, mask, standardisation })?;
         let permit = self.ledger.charge(TASK, round)?;

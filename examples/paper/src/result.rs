@@ -38,7 +38,7 @@ pub(crate) struct CellResult {
     pub(crate) epsilon_pld: Option<f64>,
     /// The same by Renyi divergences.
     pub(crate) epsilon_rdp: Option<f64>,
-    /// Upload of one device over the run, in bytes.
+    /// Expected upload of one device over the run, of all that it releases, in bytes.
     pub(crate) bytes_up: u64,
     /// One entry a seed, ascending.
     pub(crate) seeds: Vec<SeedResult>,
@@ -133,6 +133,33 @@ pub(crate) fn missing(known: Option<&CellResult>, seeds: &[u64]) -> Vec<u64> {
 }
 
 impl CellResult {
+    /// Adds the figures of seeds that it has none of.
+    pub(crate) fn add(&mut self, seeds: Vec<SeedResult>) {
+        for seed in seeds {
+            if self.seeds.iter().all(|known| known.seed != seed.seed) {
+                self.seeds.push(seed);
+            }
+        }
+        self.seeds.sort_by_key(|seed| seed.seed);
+    }
+
+    /// Whether what is said of all seeds is the same, as far as processors compute alike.
+    pub(crate) fn is_of_the_plan_of(&self, other: &Self) -> bool {
+        let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b.abs();
+        let beside = |a: &Beside, b: &Beside| {
+            a.what == b.what
+                && a.releases == b.releases
+                && close(a.rate, b.rate)
+                && close(a.noise_multiplier, b.noise_multiplier)
+        };
+        let whole =
+            |result: &Self| (result.steps, result.parameters, result.bytes_up, result.beside.len());
+        whole(self) == whole(other)
+            && close(self.rate, other.rate)
+            && close(self.noise_multiplier, other.noise_multiplier)
+            && self.beside.iter().zip(&other.beside).all(|(a, b)| beside(a, b))
+    }
+
     /// Summary of the reported accuracies.
     pub(crate) fn summary(&self) -> Option<Summary> {
         Summary::of(&self.seeds.iter().map(SeedResult::reported).collect::<Vec<_>>())

@@ -1,16 +1,19 @@
 //! Runs cells: what has a result already is left out, so a run that was killed goes on.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use adafed::data::Examples;
 use adafed::nn::Model;
 use adafed::privacy::{Composition, Delta, accounting};
+use adafed_examples::memory;
+use serde_json::{Map, Value};
 
 use crate::Error;
 use crate::cache::Cache;
-use crate::experiment::{Cell, shown};
+use crate::experiment::Cell;
 use crate::features::FeatureSettings;
 use crate::moment;
 use crate::plan::{Plans, plans};
@@ -49,18 +52,13 @@ impl Runner {
     /// # Errors
     /// A file that is no result, or of other settings.
     pub(crate) fn known(&self, experiment: &str, cell: &Cell) -> Result<Option<CellResult>, Error> {
-        let Some(path) = self.path(experiment, cell) else { return Ok(None) };
-        let known = CellResult::read(&path)?;
-        if let Some(result) = &known {
-            check_same(&path, &result.settings, &cell.settings)?;
-        }
-        Ok(known)
+        self.path(experiment, cell).map_or(Ok(None), |path| known(&path, &cell.settings))
     }
 
     /// Runs the seeds of a cell that have no result yet.
     ///
     /// # Errors
-    /// The first error of data, training or files.
+    /// The first error of data, training or files, with the cell.
     pub(crate) fn run(
         &mut self,
         experiment: &str,
@@ -68,28 +66,41 @@ impl Runner {
         seeds: &[u64],
         progress: &mut Progress,
     ) -> Result<CellResult, Error> {
-        let known = self.known(experiment, cell)?;
-        let missing = missing(known.as_ref(), seeds);
-        if let Some(known) = known.as_ref().filter(|_| missing.is_empty()) {
-            return Ok(known.clone());
-        }
+        let result = self.run_cell(experiment, cell, seeds, progress);
+        result.map_err(|error| error.during(format!("{experiment}: {cell}")))
+    }
+
+    fn run_cell(
+        &mut self,
+        experiment: &str,
+        cell: &Cell,
+        seeds: &[u64],
+        progress: &mut Progress,
+    ) -> Result<CellResult, Error> {
         let (path, mut since) = (self.path(experiment, cell), Instant::now());
+        let found = self.known(experiment, cell)?;
+        let missing = missing(found.as_ref(), seeds);
+        if let Some(found) = found.as_ref().filter(|_| missing.is_empty()) {
+            return Ok(found.clone());
+        }
         let split = self.prepare(&cell.settings, progress)?;
-        let scene = Scene::new(&cell.settings, split)?;
-        let mut result = match known {
-            Some(known) => known,
-            None => scene.empty(experiment, cell),
-        };
+        let scene = Scene::new(&cell.settings, split, progress)?;
+        let mut result = scene.empty(experiment, cell);
+        if let (Some(found), Some(path)) = (&found, &path) {
+            check_same_plan(path, found, &result)?;
+            result.add(found.seeds.clone());
+        }
         for seed in missing {
-            progress.start(&format!("{} {} seed {seed}", cell.arm, shown(&cell.at)));
-            let (mut seed, bytes_up) = scene.run(seed, progress)?;
-            seed.wall_s = since.elapsed().as_secs_f64();
+            progress.start(&format!("{cell} seed {seed}"));
+            let run = scene.run(seed, progress);
+            let mut run = run.map_err(|error| error.during(format!("seed {seed}")))?;
+            run.wall_s = since.elapsed().as_secs_f64();
             since = Instant::now();
-            progress.done(seed.reported());
-            result.bytes_up = bytes_up;
-            result.seeds.push(seed);
-            result.seeds.sort_by_key(|seed| seed.seed);
+            progress.done(run.reported());
+            result.add(vec![run]);
             if let Some(path) = &path {
+                // Another process may have added seeds meanwhile.
+                result.add(known(path, &cell.settings)?.map_or(Vec::new(), |now| now.seeds));
                 result.write(path)?;
             }
         }
@@ -115,7 +126,7 @@ impl Runner {
                     None => split,
                 };
                 let make = |split| {
-                    progress.features();
+                    progress.preparing("computing features");
                     features.apply(split)
                 };
                 let whole = match (&self.cache, features) {
@@ -145,14 +156,37 @@ fn cached(
     Ok(made)
 }
 
-/// A result of other settings would be taken for one of these.
-fn check_same(path: &Path, found: &Settings, wanted: &Settings) -> Result<(), Error> {
-    if serde_json::to_value(found)? == serde_json::to_value(wanted)? {
+/// The result in a file, where there is one.
+///
+/// # Errors
+/// A file that is no result, or of other settings: it would be taken for one of these.
+fn known(path: &Path, wanted: &Settings) -> Result<Option<CellResult>, Error> {
+    let Some(result) = CellResult::read(path)? else { return Ok(None) };
+    let (found, wanted) = (serde_json::to_value(&result.settings)?, serde_json::to_value(wanted)?);
+    if found == wanted {
+        return Ok(Some(result));
+    }
+    let settings = [&found, &wanted].into_iter().filter_map(Value::as_object);
+    let keys: BTreeSet<&String> = settings.flat_map(Map::keys).collect();
+    let other = keys.into_iter().filter(|key| found.get(key) != wanted.get(key));
+    let names = other.map(String::as_str).collect::<Vec<_>>().join(", ");
+    let reason = format!(
+        "this result is of other settings than the experiment has now ({names}); remove it to run \
+         the cell again"
+    );
+    Err(Error::Experiment { path: path.to_owned(), reason })
+}
+
+/// Seeds of another plan would be taken for those of this one, such as after a change of how the
+/// noise is calibrated.
+fn check_same_plan(path: &Path, found: &CellResult, planned: &CellResult) -> Result<(), Error> {
+    if found.is_of_the_plan_of(planned) {
         return Ok(());
     }
-    let reason = "this result is of other settings than the experiment has now; remove it to \
-                  run the cell again";
-    Err(Error::Experiment { path: path.to_owned(), reason: reason.to_owned() })
+    let reason = "noise, rate, steps, parameters or upload of this result are not those that its \
+                  settings give now; remove it to run the cell again"
+        .to_owned();
+    Err(Error::Experiment { path: path.to_owned(), reason })
 }
 
 fn deal<'a>(settings: &Settings, train: &'a Examples) -> Result<Vec<Cow<'a, Examples>>, Error> {
@@ -174,22 +208,33 @@ struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    fn new(settings: &'a Settings, split: Cow<'a, Split>) -> Result<Self, Error> {
+    fn new(
+        settings: &'a Settings,
+        split: Cow<'a, Split>,
+        progress: &Progress,
+    ) -> Result<Self, Error> {
         let spec = settings.model.spec(split.train.shape(), split.train.classes());
         let model = Model::new(&spec)?;
         let plans = plans(settings, &spec, model.layout(), split.train.len())?;
-        let start = settings.pretraining.map(|pretraining| pretraining.start(&spec));
+        let start = settings.pretraining.map(|pretraining| {
+            progress.preparing("pre-training");
+            pretraining.start(&spec)
+        });
         let start = start.transpose()?.unwrap_or_default();
         Ok(Self { settings, split, model, plans, start })
     }
 
-    /// One seed from start to end, and what a device uploaded.
-    fn run(&self, seed: u64, progress: &Progress) -> Result<(SeedResult, u64), Error> {
+    /// One seed from start to end.
+    fn run(&self, seed: u64, progress: &Progress) -> Result<SeedResult, Error> {
+        memory::restart_peak();
         let Self { settings, model, .. } = self;
         let whitened = self.whitened(seed)?;
         let Split { train, test } = whitened.as_ref().unwrap_or(&self.split);
         let shares = deal(settings, train)?;
-        let plan = &self.plans.training;
+        let mut plan = self.plans.training.clone();
+        // A random mask is drawn anew for every seed, so that an interval holds its draw, too.
+        plan.algorithm.random_seed = seed;
+        let plan = &plan;
         let counts = self.plans.counts.as_ref();
         let start = &self.start;
         let trainer = Trainer { settings, plan, model, start, shares: &shares, counts, seed };
@@ -201,21 +246,19 @@ impl<'a> Scene<'a> {
         let last = accuracy(&trained.last)?;
         let average = trained.average.as_deref().map(accuracy).transpose()?;
         let (train_s, wall_s) = (trained.train_s, 0.0);
-        let peak_rss_mb = adafed_examples::memory::peak_rss_mb();
+        let peak_rss_mb = memory::peak_rss_mb();
         let (clip, noise_energy) = (trained.clip, Some(trained.noise_energy));
-        let result =
-            SeedResult { seed, last, average, clip, noise_energy, train_s, wall_s, peak_rss_mb };
-        Ok((result, trained.bytes_up))
+        Ok(SeedResult { seed, last, average, clip, noise_energy, train_s, wall_s, peak_rss_mb })
     }
 
     /// The data whitened by its released second moment, where one is asked for.
     fn whitened(&self, seed: u64) -> Result<Option<Split>, Error> {
-        let privacy = self.plans.second_moment;
-        let (Some(moment), Some(privacy)) = (self.settings.second_moment(), privacy) else {
+        let plan = self.plans.second_moment.as_ref();
+        let (Some(moment), Some(plan)) = (self.settings.second_moment(), plan) else {
             return Ok(None);
         };
         let Split { train, test } = &*self.split;
-        let rotated = moment::whitening(self.settings, moment, privacy, train, seed)?;
+        let rotated = moment::whitening(moment, plan, train, seed)?;
         let (train, test) = (train.with_features(&rotated)?, test.with_features(&rotated)?);
         Ok(Some(Split { train, test }))
     }
@@ -241,8 +284,57 @@ impl<'a> Scene<'a> {
             beside: self.plans.beside(),
             epsilon_pld: epsilon(accounting::pld_epsilon),
             epsilon_rdp: epsilon(accounting::rdp_epsilon),
-            bytes_up: 0,
+            bytes_up: self.plans.bytes_up(),
             seeds: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Position;
+
+    fn cell(more: &str) -> Cell {
+        let text = format!(
+            "data = \"digits\"\nmodel = \"linear\"\nexamples = 200\nepsilon = 4\nbatch = 100\n\
+             rounds = 2\nclip = 1\n{more}"
+        );
+        let settings = toml::from_str(&text).unwrap();
+        Cell { arm: "plain".to_owned(), at: Position::new(), settings }
+    }
+
+    fn run(folder: &Path, cell: &Cell, seeds: &[u64]) -> Result<Vec<u64>, Error> {
+        let mut runner = Runner::new(Default::default(), Some(folder.to_owned()));
+        let result = runner.run("tiny", cell, seeds, &mut Progress::new(0))?;
+        Ok(result.seeds.iter().map(|run| run.seed).collect())
+    }
+
+    #[test]
+    fn seeds_are_added_to_those_of_the_same_settings_and_plan_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let first = cell("learning-rate = 1");
+        assert_eq!(run(folder, &first, &[2]).unwrap(), [2]);
+        assert_eq!(run(folder, &first, &[1, 2]).unwrap(), [1, 2]);
+        let error = run(folder, &cell("learning-rate = 2"), &[3]).unwrap_err().to_string();
+        assert!(error.contains("tiny: plain") && error.contains("(learning-rate)"), "{error}");
+        // As if noise had been calibrated otherwise when the file was written.
+        let path = folder.join("tiny/plain.json");
+        let mut result = CellResult::read(&path).unwrap().unwrap();
+        result.noise_multiplier *= 1.01;
+        result.write(&path).unwrap();
+        let error = run(folder, &first, &[3]).unwrap_err().to_string();
+        assert!(error.contains("plain.json: noise, rate, steps"), "{error}");
+        assert_eq!(run(folder, &first, &[1, 2]).unwrap(), [1, 2], "what is there is shown");
+    }
+
+    #[test]
+    fn a_run_that_fails_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cell = cell("learning-rate = 1");
+        cell.settings.data = crate::source::Source::Mnist;
+        let error = run(folder.path(), &cell, &[1]).unwrap_err();
+        assert!(error.is_missing_data() && error.to_string().starts_with("tiny: plain: "));
     }
 }

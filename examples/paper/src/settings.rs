@@ -1,10 +1,11 @@
 //! What one run is told: data, model, budget, algorithm.
 
-use adafed::algorithm::{ImportanceRule, MaskRefresh, Retention, ScaleSettings};
+use adafed::algorithm::{ImportanceRule, MaskRefresh, Retention, ScaleRule, ScaleSettings};
 use adafed::data::Augmentation;
 use adafed_examples::partition::Partition;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::Error;
 use crate::features::FeatureSettings;
 use crate::model::Network;
 use crate::pretrained::Pretraining;
@@ -212,11 +213,32 @@ const fn debiased() -> Ranking {
 }
 
 fn unscaled() -> ScaleSettings {
-    use adafed::algorithm::{Pooling, ScaleRule};
-    ScaleSettings::new(ScaleRule::None, Pooling::Coordinate)
+    ScaleSettings::new(ScaleRule::None, adafed::algorithm::Pooling::Coordinate)
 }
 
 impl Settings {
+    /// Whether the settings go together, as far as that is known without data.
+    ///
+    /// # Errors
+    /// The settings that do not, and what they must be.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let must = |what, holds: bool, expected: &str| match holds {
+            true => Ok(()),
+            false => Err(Error::Settings { what, expected: expected.to_owned() }),
+        };
+        let told = self.epochs.is_some() != self.rounds.is_some();
+        must("epochs and rounds", told, "give exactly one of them")?;
+        let learned = self.is_private() || self.warmup > 0.0;
+        must("warmup", learned, "above 0 for an oracle, which ranks by what it sees there")?;
+        let alone = self.second_moment().is_none() || self.devices == 1;
+        let expected = "one device: several that trust nobody would each add the noise";
+        must("devices beside second-moment", alone, expected)?;
+        let unscaled = self.scale.rule == ScaleRule::None && !self.centre;
+        let plain = unscaled && self.augmentation.is_none() && self.local_steps == 1;
+        let expected = "no scale, no centre, no augmentation and one local step beside it";
+        must("quantile", self.quantile.is_none() || plain, expected)
+    }
+
     /// The second moment that is released, if one is.
     pub(crate) fn second_moment(&self) -> Option<SecondMoment> {
         self.second_moment.filter(|moment| moment.share != 0.0)

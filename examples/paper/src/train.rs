@@ -18,6 +18,7 @@ use adafed::wire::TaskPlan;
 
 use crate::Error;
 use crate::quantile::Tracker;
+use crate::released::ReleasePlan;
 use crate::settings::{Ranking, Settings};
 
 /// What a run tells while it goes.
@@ -43,7 +44,7 @@ pub(crate) struct Trainer<'a> {
     /// One part a device.
     pub(crate) shares: &'a [Cow<'a, Examples>],
     /// Plan of the counts that the clip norm follows, where it does.
-    pub(crate) counts: Option<&'a PrivacyPlan>,
+    pub(crate) counts: Option<&'a ReleasePlan>,
     pub(crate) seed: u64,
 }
 
@@ -53,8 +54,6 @@ pub(crate) struct Trained {
     pub(crate) last: Vec<f32>,
     /// The moving average of the released models, where one is kept.
     pub(crate) average: Option<Vec<f32>>,
-    /// Upload of one device, summed over rounds, in bytes.
-    pub(crate) bytes_up: u64,
     pub(crate) train_s: f64,
     /// Noise energy of a round as a share of what all coordinates at scale 1 have, in the mean.
     pub(crate) noise_energy: f64,
@@ -67,7 +66,7 @@ struct Memory<'a> {
     state: TrainingState,
     devices: Vec<Device<'a>>,
     oracle: Oracle<'a>,
-    tracker: Option<Tracker>,
+    tracker: Option<Tracker<'a>>,
     noise_energy: f64,
 }
 
@@ -102,24 +101,21 @@ impl Trainer<'_> {
         };
         let mut average =
             (self.settings.average > 0.0).then(|| Average::new(self.settings.average));
-        let mut bytes_up = 0;
         for round in 0..rounds {
             self.round(&mut memory)?;
             average.iter_mut().for_each(|average| average.add(memory.state.parameters()));
-            bytes_up += plan.expected_update_bytes(round);
             show(Step { round: round + 1, rounds });
         }
         Ok(Trained {
             last: memory.state.parameters().to_vec(),
             average: average.map(Average::value),
-            bytes_up,
             train_s: started.elapsed().as_secs_f64(),
             noise_energy: memory.noise_energy / rounds as f64,
             clip: memory.tracker.map(|tracker| tracker.clip()),
         })
     }
 
-    fn tracker(&self) -> Result<Option<Tracker>, Error> {
+    fn tracker(&self) -> Result<Option<Tracker<'_>>, Error> {
         let (Some(quantile), Some(counts)) = (self.settings.quantile, self.counts) else {
             return Ok(None);
         };

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::Error;
-use crate::experiment::{Arm, Axis, Cell, Experiment, Position, holds, plain};
+use crate::experiment::{Arm, Axis, Cell, Experiment, Position, holds};
 use crate::result::{CellResult, Summary, write_whole};
 use crate::run::Runner;
 
@@ -132,8 +132,7 @@ impl<'a> Page<'a> {
         };
         let known: Vec<Known> =
             experiment.cells()?.into_iter().map(known).collect::<Result<_, Error>>()?;
-        let mut axes = experiment.axes()?;
-        let columns = axes.pop().unwrap_or(Axis { name: "result".to_owned(), values: Vec::new() });
+        let columns = experiment.columns()?;
         let mut outer: Vec<Position> = Vec::new();
         for entry in &known {
             let mut at = entry.cell.at.clone();
@@ -145,12 +144,12 @@ impl<'a> Page<'a> {
         Ok(Self { experiment, known, outer, columns })
     }
 
-    /// Titles of the columns.
-    fn titles(&self) -> Vec<String> {
-        match self.columns.values.as_slice() {
-            [] => vec!["accuracy".to_owned()],
-            values => values.iter().map(plain).collect(),
-        }
+    /// The label of the arm of that name, which says so where its runs are not private.
+    fn label(&self, name: &str) -> String {
+        let arm = self.experiment.arms.iter().find(|arm| arm.name == name);
+        let own = self.known.iter().filter(|known| known.cell.arm == name);
+        let warning = own.map(|known| known.cell.settings.warning()).max();
+        format!("{}{}", arm.map_or(name, |arm| &arm.label), warning.unwrap_or_default())
     }
 
     /// What is known of an arm at `at`, column by column.
@@ -166,7 +165,7 @@ impl<'a> Page<'a> {
         let of = |arm: &Arm| {
             let row = self.row(&arm.name, at);
             let columns = row.iter().zip(&against).map(|(own, other)| difference(*own, *other));
-            Differences { label: table::label(arm, &row), columns: columns.collect() }
+            Differences { label: self.label(&arm.name), columns: columns.collect() }
         };
         let others = self.experiment.arms.iter().filter(|arm| arm.name != *baseline);
         others.map(of).filter(|arm| arm.columns.iter().any(Option::is_some)).collect()
@@ -258,7 +257,10 @@ mod tests {
         assert!(masked.contains("not run | `cargo paper -- run tiny --arm oracle`"), "{masked}");
         assert_eq!(row("| *Others* |"), "| *Others* | 12.30 |  |  |");
         assert!(row("| Tiny: Plain | epsilon=4 | 101.00 (nobody) |").contains("missed by"));
-        assert!(row("| Tiny: Masked | epsilon=4 | 1.00 (everybody) |").contains("not run"));
+        assert!(
+            row("| Tiny: Masked (NOT private) | epsilon=4 | 1.00 (everybody) |")
+                .contains("not run")
+        );
         assert!(page.contains("| against plain | 1 | 4 |"));
         let verdict: Vec<&str> = row("| Tiny | Plain |").split(" | ").collect();
         let counted = verdict[2..5].iter().map(|count| count.parse::<u32>().unwrap());

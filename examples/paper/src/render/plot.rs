@@ -6,7 +6,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::table::{label, label_of, number};
+use super::table::number;
 use super::{Differences, Page};
 use crate::Error;
 use crate::experiment::{Position, holds};
@@ -52,7 +52,7 @@ pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> Result<Option<String
     let Some(places) = page.columns.values.iter().map(number).collect::<Option<Vec<f64>>>() else {
         return Ok(None);
     };
-    let mut lines: Vec<Line> = Vec::new();
+    let (titles, mut lines) = (page.columns.titles(), Vec::new());
     for arm in &page.experiment.arms {
         let row = page.row(&arm.name, at);
         let point = |(place, cell): (&f64, &Option<&CellResult>)| {
@@ -60,11 +60,12 @@ pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> Result<Option<String
             Some((*place, summary.mean, summary.deviation.unwrap_or(0.0)))
         };
         let points = places.iter().zip(&row).filter_map(point).collect();
-        lines.push(Line { label: label(arm, &row), published: false, points });
+        lines.push(Line { label: page.label(&arm.name), published: false, points });
     }
     for published in page.experiment.published.iter().filter(|p| holds(&p.at, at)) {
-        let value = |place: &f64| Some((*place, *published.values.get(&place.to_string())?, 0.0));
-        let points = places.iter().filter_map(value).collect();
+        let value =
+            |(place, title): (&f64, &String)| Some((*place, *published.values.get(title)?, 0.0));
+        let points = places.iter().zip(&titles).filter_map(value).collect();
         lines.push(Line { label: published.label.clone(), published: true, points });
     }
     lines.retain(|line| !line.points.is_empty());
@@ -201,9 +202,11 @@ pub(super) fn differences(page: &Page<'_>, at: &Position) -> Result<Option<Strin
     }
     let titles: Vec<String> = match page.columns.values.is_empty() {
         true => Vec::new(),
-        false => page.titles().iter().map(|t| format!("{} {t}", page.columns.name)).collect(),
+        false => {
+            page.columns.titles().iter().map(|t| format!("{} {t}", page.columns.name)).collect()
+        }
     };
-    let axis = format!("Difference from {} (points)", label_of(page, baseline));
+    let axis = format!("Difference from {} (points)", page.label(baseline));
     let mut svg = String::new();
     draw_differences(&mut svg, &rows, &titles, &axis)
         .map_err(|error| Error::Plot { reason: error.to_string() })?;

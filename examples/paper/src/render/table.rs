@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Differences, Known, Page};
 use crate::experiment::{Arm, Position, Target, holds, plain, shown};
-use crate::result::{Beside, CellResult, SeedResult, Summary};
+use crate::result::{Beside, CellResult, SeedResult, Summary, missing};
 
 /// What was to be reached, and what was.
 pub(super) fn targets(pages: &[Page<'_>]) -> String {
@@ -18,7 +18,7 @@ pub(super) fn targets(pages: &[Page<'_>]) -> String {
                 None => String::new(),
                 Some(summary) => reached(summary, *least),
             };
-            let label = label_of(page, arm);
+            let label = page.label(arm);
             let cells =
                 [shown(&known.cell.at), format!("{least:.2} ({of})"), accuracy(result), verdict];
             line(&mut rows, &format!("{}: {label}", page.experiment.title), &cells);
@@ -50,28 +50,22 @@ pub(super) fn accuracies(page: &Page<'_>, at: &Position) -> String {
     for arm in &page.experiment.arms {
         let row = page.row(&arm.name, at);
         let seeds = page.experiment.seeds(&arm.name);
-        let missing = row.iter().any(|cell| cell.is_none_or(|c| (c.seeds.len() as u64) < seeds));
+        let missing = row.iter().any(|cell| !missing(*cell, &seeds).is_empty());
         let command = format!("`cargo paper -- run {} --arm {}`", page.experiment.name, arm.name);
         let mut cells: Vec<String> = row.iter().map(|cell| accuracy(*cell)).collect();
         cells.push(if missing { command } else { String::new() });
-        line(&mut text, &label(arm, &row), &cells);
+        line(&mut text, &page.label(&arm.name), &cells);
     }
     for published in page.experiment.published.iter().filter(|p| holds(&p.at, at)) {
         let value = |title: &String| {
             published.values.get(title).map_or(String::new(), |v| format!("{v:.2}"))
         };
-        let mut cells: Vec<String> = page.titles().iter().map(value).collect();
+        let mut cells: Vec<String> = page.columns.titles().iter().map(value).collect();
         cells.push(String::new());
         line(&mut text, &format!("*{}*", published.label), &cells);
     }
     text.push_str(&costs(page, at));
     text + "\n"
-}
-
-/// The label of an arm, which says so where its runs are not private.
-pub(super) fn label(arm: &Arm, row: &[Option<&CellResult>]) -> String {
-    let warning = row.iter().flatten().map(|result| result.settings.warning()).max();
-    format!("{}{}", arm.label, warning.unwrap_or_default())
 }
 
 fn accuracy(cell: Option<&CellResult>) -> String {
@@ -91,7 +85,14 @@ fn costs(page: &Page<'_>, at: &Position) -> String {
         ("epsilon, RDP", |r| epsilon(r.epsilon_rdp)),
         ("delta", |r| format!("{:e}", r.settings.delta)),
         ("seconds a run", |r| format!("{:.0}", mean(r, |s| s.train_s))),
-        ("memory, MB", |r| format!("{:.0}", mean(r, |s| s.peak_rss_mb))),
+        // Runs before it in its process can only add to what one took.
+        ("memory, MB", |r| {
+            r.seeds
+                .iter()
+                .map(|s| s.peak_rss_mb)
+                .reduce(f64::min)
+                .map_or(String::new(), |mb| format!("{mb:.0}"))
+        }),
     ];
     let ran = |arm: &&Arm| page.row(&arm.name, at).iter().any(Option::is_some);
     let Some(arm) = page.experiment.arms.iter().find(ran) else { return String::new() };
@@ -151,7 +152,7 @@ pub(super) fn arms(page: &Page<'_>, at: &Position) -> String {
             format!("{:.0}", mean(result, |s| s.train_s)),
             clip.map_or(String::new(), small),
         ];
-        line(&mut text, &label(arm, row), &cells);
+        line(&mut text, &page.label(&arm.name), &cells);
     }
     text + "\n"
 }
@@ -208,7 +209,7 @@ pub(super) fn verdicts(pages: &[Page<'_>]) -> String {
         let count = |sign| known.iter().filter(|verdict| verdict.sign == sign).count().to_string();
         let extreme = |found: Option<&Verdict>| found.map_or(String::new(), Verdict::shown);
         let cells = [
-            label_of(page, baseline).to_owned(),
+            page.label(baseline),
             count(1),
             count(0),
             count(-1),
@@ -243,7 +244,7 @@ struct Verdict {
 
 impl Verdict {
     fn of(page: &Page<'_>, at: &Position, arm: &Differences) -> Vec<Self> {
-        let titles = page.titles();
+        let titles = page.columns.titles();
         let verdict = |(title, summary): (&String, &Option<Summary>)| {
             let (mean, half) = ((*summary)?.mean, (*summary)?.half_width()?);
             let sign = i8::from(mean - half > 0.0) - i8::from(mean + half < 0.0);
@@ -263,14 +264,8 @@ impl Verdict {
     }
 }
 
-/// The label of the arm of that name.
-pub(super) fn label_of<'p>(page: &Page<'p>, name: &'p str) -> &'p str {
-    let arm = page.experiment.arms.iter().find(|arm| arm.name == name);
-    arm.map_or(name, |arm| arm.label.as_str())
-}
-
 fn head(page: &Page<'_>, corner: &str, commands: bool) -> String {
-    let mut titles = page.titles();
+    let mut titles = page.columns.titles();
     if commands {
         titles.push("what is missing".to_owned());
     }
