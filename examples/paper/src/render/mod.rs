@@ -32,8 +32,10 @@ one experiment, described by a file in [examples/paper/experiments](../examples/
 - Each epsilon is of one run alone. The runs of a table look at the same examples: all of them
   together cost what they compose to.
 - Seconds are those of one or two threads on a machine with two cores, with whatever ran beside.
+  Memory is the peak of the process, the least over seeds.
 - Noise energy is the variance that a round adds to all coordinates together, as a share of what
-  DP-SGD adds. What is sent up is that of one device over the whole run.
+  DP-SGD adds. What is sent up is that of one device over the whole run, with what is released
+  beside the gradients. A random mask is drawn anew by every seed.
 - `cargo paper -- list NAME` shows the cells of an experiment, and
   `cargo paper -- run NAME --arm ARM --at KEY=VALUE --seed SEED --json` repeats any run to the last
   digit, on a processor with the same instruction set, and keeps nothing. Its noise is drawn from
