@@ -74,7 +74,8 @@ pub(crate) fn render(experiments: &[Experiment], results: &Path, docs: &Path) ->
     let pages = experiments.iter().map(|experiment| Page::new(experiment, &runner));
     let pages = pages.collect::<Result<Vec<_>, _>>()?;
     remove_plots(&docs.join("results"))?;
-    let mut page = [HEAD, &table::targets(&pages), CONCLUSIONS, &table::verdicts(&pages)].concat();
+    let mut page =
+        [HEAD, &table::targets(&pages), CONCLUSIONS, "\n", &table::verdicts(&pages)].concat();
     for content in &pages {
         section(content, docs, &mut page)?;
     }
