@@ -188,16 +188,13 @@ fn run_experiments(folder: &Path, run: &Run, results: &Path) -> Result<(), Error
     let kept = (!run.quick && !run.json).then(|| results.to_owned());
     let mut runner = Runner::new(data, kept);
     runner.cache = run.cache.clone().map(Cache::new).transpose()?;
-    for experiment in &wanted {
-        let cells = run.cells_of(experiment)?;
-        if cells.is_empty() {
-            let none = run.takes_none_of(experiment)?;
-            if !all {
-                return Err(none);
-            }
-            eprintln!("skipped: {}: {none}", experiment.name);
-            continue;
-        }
+    let chosen = wanted.iter().map(|experiment| Ok((experiment, run.cells_of(experiment)?)));
+    let chosen = chosen.collect::<Result<Vec<_>, Error>>()?;
+    // Of all experiments, those without such a cell are left out.
+    if let (true, [first, ..]) = (chosen.iter().all(|(_, cells)| cells.is_empty()), &*wanted) {
+        return Err(run.takes_none_of(first)?);
+    }
+    for (experiment, cells) in chosen.into_iter().filter(|(_, cells)| !cells.is_empty()) {
         match run_one(experiment, &cells, run, &mut runner) {
             Err(error) if all && run.quick && error.is_missing_data() => {
                 eprintln!("skipped: {}: {error}", experiment.name);
