@@ -60,6 +60,9 @@ enum Command {
     List {
         /// Shows the arms and cells of this one.
         experiment: Option<String>,
+        /// One line of JSON a cell.
+        #[arg(long)]
+        json: bool,
     },
     /// Runs what is missing of an experiment.
     Run(Run),
@@ -117,9 +120,12 @@ fn main() -> ExitCode {
 fn execute(arguments: &Arguments) -> Result<(), Error> {
     let folder = &arguments.experiments;
     match &arguments.command {
-        Command::List { experiment: None } => list(&experiment::all(folder)?, &arguments.results),
-        Command::List { experiment: Some(name) } => {
-            show(&experiment::one(folder, name)?, &arguments.results)
+        Command::List { experiment, json } => {
+            let (experiments, show): (_, Show) = match experiment {
+                Some(name) => (vec![experiment::one(folder, name)?], cells_of),
+                None => (experiment::all(folder)?, line_of),
+            };
+            list(&experiments, &arguments.results, if *json { json_of } else { show })
         }
         Command::Run(run) => run_experiments(folder, run, &arguments.results),
         Command::Render { docs } => {
@@ -128,54 +134,76 @@ fn execute(arguments: &Arguments) -> Result<(), Error> {
     }
 }
 
-fn list(experiments: &[Experiment], results: &Path) -> Result<(), Error> {
+/// What there is of a cell.
+struct State {
+    cell: Cell,
+    known: Option<CellResult>,
+    /// Seeds that have a result, and all that the experiment asks for.
+    done: usize,
+    seeds: usize,
+}
+
+/// Prints an experiment.
+type Show = fn(&Experiment, &[State]) -> Result<(), Error>;
+
+/// Prints every experiment by `show`. A result that cannot be read is taken for none, and is the
+/// error at the end: the list is whole.
+fn list(experiments: &[Experiment], results: &Path, show: Show) -> Result<(), Error> {
     let runner = Runner::new(PathBuf::new(), Some(results.to_owned()));
     let mut first = Ok(());
     for experiment in experiments {
-        let (mut done, mut all) = (0, 0);
-        for cell in experiment.cells()? {
+        let states = experiment.cells()?.into_iter().map(|cell| {
+            let known = runner.known(&experiment.name, &cell).unwrap_or_else(|error| {
+                if first.is_ok() {
+                    first = Err(error);
+                }
+                None
+            });
             let seeds = experiment.seeds(&cell.arm);
-            let known = readable(runner.known(&experiment.name, &cell), &mut first);
-            done += seeds.len() - result::missing(known.as_ref(), &seeds).len();
-            all += seeds.len();
-        }
-        let (name, title) = (&experiment.name, &experiment.title);
-        output::line(format_args!("{name:24} {done:4} of {all:4} runs  {title}"))?;
+            let done = seeds.len() - result::missing(known.as_ref(), &seeds).len();
+            State { cell, known, done, seeds: seeds.len() }
+        });
+        show(experiment, &states.collect::<Vec<_>>())?;
     }
     first
 }
 
-/// What could be read; the first error is kept for the end of a list, so that it is whole.
-fn readable(
-    known: Result<Option<CellResult>, Error>,
-    first: &mut Result<(), Error>,
-) -> Option<CellResult> {
-    let known = known.map_err(|error| {
-        if first.is_ok() {
-            *first = Err(error)
-        }
-    });
-    known.unwrap_or_default()
+fn line_of(experiment: &Experiment, states: &[State]) -> Result<(), Error> {
+    let done: usize = states.iter().map(|state| state.done).sum();
+    let all: usize = states.iter().map(|state| state.seeds).sum();
+    let (name, title) = (&experiment.name, &experiment.title);
+    Ok(output::line(format_args!("{name:24} {done:4} of {all:4} runs  {title}"))?)
 }
 
-fn show(experiment: &Experiment, results: &Path) -> Result<(), Error> {
-    let runner = Runner::new(PathBuf::new(), Some(results.to_owned()));
+fn cells_of(experiment: &Experiment, states: &[State]) -> Result<(), Error> {
     let (title, text) = (&experiment.title, experiment.text.trim());
     output::line(format_args!("{title}\n\n{text}\n\n{LEGEND}"))?;
-    let mut first = Ok(());
-    for cell in experiment.cells()? {
-        let known = readable(runner.known(&experiment.name, &cell), &mut first);
+    for State { cell, known, done, seeds } in states {
         let summary = known.as_ref().and_then(CellResult::summary);
-        let (at, seeds) = (shown(&cell.at), experiment.seeds(&cell.arm));
-        let done = seeds.len() - result::missing(known.as_ref(), &seeds).len();
-        let seeds = seeds.len();
         let accuracy = summary.map_or(String::new(), |summary| format!("  {summary}"));
-        let (arm, warning) = (&cell.arm, cell.settings.warning());
+        let (arm, at, warning) = (&cell.arm, shown(&cell.at), cell.settings.warning());
         output::line(format_args!(
             "--arm {arm:20} {at:16} {done} of {seeds} runs{accuracy}{warning}"
         ))?;
     }
-    first
+    Ok(())
+}
+
+fn json_of(experiment: &Experiment, states: &[State]) -> Result<(), Error> {
+    for State { cell, known, done, seeds } in states {
+        let summary = known.as_ref().and_then(CellResult::summary);
+        output::line(serde_json::json!({
+            "experiment": experiment.name,
+            "arm": cell.arm,
+            "at": cell.at,
+            "private": cell.settings.is_private(),
+            "done": done,
+            "seeds": seeds,
+            "mean": summary.map(|summary| summary.mean),
+            "deviation": summary.and_then(|summary| summary.deviation),
+        }))?;
+    }
+    Ok(())
 }
 
 fn run_experiments(folder: &Path, run: &Run, results: &Path) -> Result<(), Error> {
@@ -284,5 +312,29 @@ impl Run {
             axes => axes.join(", "),
         };
         Ok(Error::Unknown { what: "cell at", name: wanted.join(" "), known })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_whole_beside_a_result_that_cannot_be_read() {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let sms = experiment::one(&own.join("experiments"), "sms").unwrap();
+        let cells = sms.cells().unwrap();
+        let results = tempfile::tempdir().unwrap();
+        let [broken, whole] = [0, 1].map(|index| cells[index].file("sms"));
+        std::fs::create_dir(results.path().join("sms")).unwrap();
+        std::fs::write(results.path().join(&broken), "{").unwrap();
+        std::fs::copy(own.join("results").join(&whole), results.path().join(&whole)).unwrap();
+        let error = list(&[sms], results.path(), |_, states| {
+            let done: Vec<usize> = states.iter().map(|state| state.done).collect();
+            assert_eq!((done[0], done[1], done[2], states[1].seeds), (0, 3, 0, 3));
+            Ok(())
+        });
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(broken.to_str().unwrap()), "{error}");
     }
 }

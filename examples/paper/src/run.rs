@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use adafed::data::Examples;
-use adafed::nn::Model;
+use adafed::nn::{Model, ModelSpec};
 use adafed::privacy::{Composition, Delta, accounting};
 use adafed_examples::memory;
 use serde_json::{Map, Value};
@@ -17,6 +17,7 @@ use crate::experiment::Cell;
 use crate::features::FeatureSettings;
 use crate::moment;
 use crate::plan::{Plans, plans};
+use crate::pretrained::Pretraining;
 use crate::progress::Progress;
 use crate::result::{CellResult, SeedResult, missing};
 use crate::settings::Settings;
@@ -36,11 +37,20 @@ pub(crate) struct Runner {
     pub(crate) cache: Option<Cache>,
     /// Data as the last run saw it, with the settings that made it.
     prepared: Option<(String, Split)>,
+    /// What the last pre-training left.
+    pretrained: Option<Start>,
+}
+
+/// Where training starts after public pre-training: the same for every budget.
+struct Start {
+    pretraining: Pretraining,
+    spec: ModelSpec,
+    parameters: Vec<f32>,
 }
 
 impl Runner {
     pub(crate) const fn new(data: PathBuf, results: Option<PathBuf>) -> Self {
-        Self { data, results, cache: None, prepared: None }
+        Self { data, results, cache: None, prepared: None, pretrained: None }
     }
 
     fn path(&self, experiment: &str, cell: &Cell) -> Option<PathBuf> {
@@ -83,8 +93,9 @@ impl Runner {
         if let Some(found) = found.as_ref().filter(|_| missing.is_empty()) {
             return Ok(found.clone());
         }
+        let pretrained = self.pretrained.take();
         let split = self.prepare(&cell.settings, progress)?;
-        let scene = Scene::new(&cell.settings, split, progress)?;
+        let scene = Scene::new(&cell.settings, split, pretrained, progress)?;
         let mut result = scene.empty(experiment, cell);
         if let (Some(found), Some(path)) = (&found, &path) {
             check_same_plan(path, found, &result)?;
@@ -104,6 +115,7 @@ impl Runner {
                 result.write(path)?;
             }
         }
+        self.pretrained = scene.start;
         Ok(result)
     }
 
@@ -203,24 +215,29 @@ struct Scene<'a> {
     split: Cow<'a, Split>,
     model: Model,
     plans: Plans,
-    /// What public pre-training left, where there was one.
-    start: Vec<f32>,
+    start: Option<Start>,
 }
 
 impl<'a> Scene<'a> {
     fn new(
         settings: &'a Settings,
         split: Cow<'a, Split>,
+        pretrained: Option<Start>,
         progress: &Progress,
     ) -> Result<Self, Error> {
         let spec = settings.model.spec(split.train.shape(), split.train.classes());
         let model = Model::new(&spec)?;
         let plans = plans(settings, &spec, model.layout(), split.train.len())?;
         let start = settings.pretraining.map(|pretraining| {
+            let same = |start: &Start| start.pretraining == pretraining && start.spec == spec;
+            if let Some(start) = pretrained.filter(same) {
+                return Ok(start);
+            }
             progress.preparing("pre-training");
-            pretraining.start(&spec)
+            let parameters = pretraining.start(&spec)?;
+            Ok::<_, Error>(Start { pretraining, spec: spec.clone(), parameters })
         });
-        let start = start.transpose()?.unwrap_or_default();
+        let start = start.transpose()?;
         Ok(Self { settings, split, model, plans, start })
     }
 
@@ -236,7 +253,7 @@ impl<'a> Scene<'a> {
         plan.algorithm.random_seed = seed;
         let plan = &plan;
         let counts = self.plans.counts.as_ref();
-        let start = &self.start;
+        let start = self.start.as_ref().map_or(&[][..], |start| &start.parameters);
         let trainer = Trainer { settings, plan, model, start, shares: &shares, counts, seed };
         let trained = trainer.run(|step| progress.step(&step))?;
         let accuracy = |parameters: &[f32]| {
